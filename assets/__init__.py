@@ -1,0 +1,1 @@
+"""What exists: the data products, their columns, their checks and how each is computed."""

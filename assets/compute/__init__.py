@@ -1,0 +1,1 @@
+"""The computations: pandas in, pandas out; nothing here knows Dagster, databases or files."""

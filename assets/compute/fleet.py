@@ -1,0 +1,55 @@
+"""The source tables as pandas frames: the input of every computation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+
+UTC_MICROSECONDS = pd.DatetimeTZDtype("us", "UTC")
+
+
+@dataclass(frozen=True)
+class FleetTables:
+    """The tables of any set of flakes, read at one instant.
+
+    Column names are those of the staged source tables (`assets.schemas.source`). Text is Arrow-backed
+    `str` (or `category` where few values repeat), nullable integers are `Int64`, nullable booleans
+    `boolean`, instants `datetime64[us, UTC]`.
+
+    Attributes:
+        flakes: one row a flake; id, name, repo_url.
+        commits: one row a commit; id, flake_id, git_commit_hash, commit_timestamp.
+        derivations: one row a derivation other than a package; id, commit_id, derivation_type,
+            derivation_name, derivation_path, store_path, status_id, completed_at.
+        systems: one row a registered system; id, hostname, environment_id, is_active, flake_id,
+            system_configuration_name, created_at.
+        system_states: one row a report; id, hostname, deployed_path, timestamp.
+        derivation_statuses: id, name, is_success; None where the fleet does not record them.
+        environments: id, name; None where the fleet does not record them.
+    """
+
+    flakes: pd.DataFrame
+    commits: pd.DataFrame
+    derivations: pd.DataFrame
+    systems: pd.DataFrame
+    system_states: pd.DataFrame
+    derivation_statuses: pd.DataFrame | None = None
+    environments: pd.DataFrame | None = None
+
+    @classmethod
+    def from_arrow(cls, tables: Mapping[str, pa.Table]) -> "FleetTables":
+        """Takes staged Arrow tables, by name; an optional table that is missing becomes None."""
+        return cls(**{name: frame_from_arrow(table) for name, table in tables.items()})
+
+
+def frame_from_arrow(table: pa.Table) -> pd.DataFrame:
+    """Turns an Arrow table into a frame without passing integers through float."""
+    return table.to_pandas(types_mapper=_PANDAS_TYPES.get)
+
+
+_PANDAS_TYPES = {
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+    pa.string(): pd.StringDtype(na_value=float("nan")),
+}

@@ -1,0 +1,1 @@
+"""The outside world: the fleet database, the report store, the history database."""
