@@ -6,16 +6,14 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
-UTC_MICROSECONDS = pd.DatetimeTZDtype("us", "UTC")
-
 
 @dataclass(frozen=True)
 class FleetTables:
     """The tables of any set of flakes, read at one instant.
 
-    Column names are those of the staged source tables (`assets.schemas.source`). Text is Arrow-backed
-    `str` (or `category` where few values repeat), nullable integers are `Int64`, nullable booleans
-    `boolean`, instants `datetime64[us, UTC]`.
+    Column names are those of the staged source tables (`assets.schemas.source`). Text is `str`
+    (or `category` where few values repeat), nullable integers are `Int64`, booleans `boolean`,
+    instants `datetime64[us, UTC]`.
 
     Attributes:
         flakes: one row a flake; id, name, repo_url.
@@ -45,7 +43,8 @@ class FleetTables:
 
 def frame_from_arrow(table: pa.Table) -> pd.DataFrame:
     """Turns an Arrow table into a frame without passing integers through float."""
-    return table.to_pandas(types_mapper=_PANDAS_TYPES.get)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS_TYPES.get)
+    return frame
 
 
 _PANDAS_TYPES = {

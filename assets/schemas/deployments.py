@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
+from assets.compute.deployments import DEPLOYMENT_KINDS
 from assets.schemas.dictionary import Dataset, count, identifier, instant, number, text
-
-DEPLOYMENT_KINDS = ("initial", "upgrade", "rollback", "rebuild", "flake_change", "untraced")
 
 DEPLOYMENTS = Dataset(
     name="deployments",

@@ -1,7 +1,7 @@
 """What a column and a dataset are: the words in which the data dictionary is written.
 
-Belongs here: the vocabulary (`Column`, `Dataset`, the types) and what follows from it alone, such as
-the Arrow schema. Does not belong here: any particular dataset.
+Belongs here: the vocabulary (`Column`, `Dataset`, the types) and what follows from it alone, such
+as the Arrow schema. Does not belong here: any particular dataset.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
 """The source tables, as they are staged after reading the fleet database.
 
 Only the columns that a computation needs; `package` derivations stay in the database. Both
-generations of the fleet's schema come out alike: what one of them lacks is null, and the path that a
-state reports is `deployed_path` whichever name the source gives it.
+generations of the fleet's schema come out alike: what one of them lacks is null, and the path that
+a state reports is `deployed_path` whichever name the source gives it.
 """
 
 from assets.schemas.dictionary import (

@@ -1,5 +1,6 @@
 """The status datasets: where each system, and each flake, stands at one instant."""
 
+from assets.compute.status import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
 from assets.schemas.dictionary import (
     DATE,
     Column,
@@ -10,16 +11,6 @@ from assets.schemas.dictionary import (
     instant,
     number,
     text,
-)
-
-# In triage order: what a person should look at first comes first.
-DEPLOYMENT_STATUSES = ("no_deployment", "unknown", "behind", "up_to_date", "ahead")
-# In the order in which they are tried.
-UNKNOWN_REASONS = (
-    "path_not_in_derivations",
-    "derivation_without_commit",
-    "flake_mismatch",
-    "flake_has_no_commits",
 )
 
 _SNAPSHOT_COLUMNS = (
@@ -80,9 +71,9 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
         count(
             "commits_behind_effective",
             "commits",
-            "Of the commits counted, those whose `nixos` derivation of this host has another output "
-            "than the commit before; 0 means that deploying would change nothing. Null where the "
-            "current or any counted commit has no derivation for this host.",
+            "Of the commits counted, those whose `nixos` derivation of this host has another "
+            "output than the commit before; 0 means that deploying would change nothing. Null where "
+            "the current or any counted commit has no derivation for this host.",
             nullable=True,
             derived_from=("derivations.store_path", "derivations.derivation_path"),
         ),

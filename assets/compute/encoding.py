@@ -1,0 +1,86 @@
+"""From pandas columns to the integer arrays that the computations sort and search."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+
+NOTHING = -1
+"""The code of a null, and of a value that a look-up does not find."""
+
+
+def text_array(column: "pd.Series[Any]") -> pa.Array:
+    """The column as one Arrow string array, whether it came plain or dictionary-encoded."""
+    array = pa.Array.from_pandas(column)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return array.cast(pa.string())
+
+
+def text_codes(column: "pd.Series[Any]") -> tuple[Integers, pa.Array]:
+    """Codes of a column of text (`NOTHING` for null), and the distinct values that they index."""
+    array = pa.Array.from_pandas(column)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    return _without_nulls(array.indices), array.dictionary.cast(pa.string())
+
+
+def find_text(values: pa.Array, among: pa.Array) -> Integers:
+    """The index of each value in `among`, `NOTHING` for null and for what is not there."""
+    return _without_nulls(pc.index_in(values, value_set=among, skip_nulls=True))
+
+
+def translate(codes: Integers, translation: Integers | Booleans) -> Integers:
+    """Replaces each code by its translation; `NOTHING` stays `NOTHING`."""
+    if len(translation) == 0:
+        return np.full(len(codes), NOTHING, np.int64)
+    return np.where(codes == NOTHING, NOTHING, translation[codes]).astype(np.int64, copy=False)
+
+
+def integers(column: "pd.Series[Any]") -> Integers:
+    """A column of identifiers as int64, `NOTHING` for null; never through float."""
+    return np.asarray(column.astype("Int64").to_numpy(np.int64, na_value=NOTHING), np.int64)
+
+
+def microseconds(column: "pd.Series[Any]") -> Integers:
+    """A column of instants as microseconds since 1970 (UTC); null becomes the least int64."""
+    naive = column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")
+    return np.asarray(naive.view(np.int64), np.int64)
+
+
+def instant_microseconds(instant: pd.Timestamp) -> int:
+    """An instant as microseconds since 1970 (UTC)."""
+    return int(np.datetime64(instant.tz_convert("UTC").tz_localize(None), "us").astype(np.int64))
+
+
+def instants(values: Integers, valid: Booleans | None = None) -> "pd.Series[Any]":
+    """Microseconds since 1970 as a column of instants in UTC, null where not valid."""
+    if valid is not None:
+        values = np.where(valid, values, np.iinfo(np.int64).min)
+    return pd.Series(values.view("datetime64[us]")).dt.tz_localize("UTC")
+
+
+def whole_numbers(values: Integers, valid: Booleans) -> "pd.Series[Any]":
+    """A nullable column of integers, null where not valid."""
+    return pd.Series(pd.arrays.IntegerArray(np.ascontiguousarray(values), ~valid))
+
+
+def take_text(values: pa.Array, positions: Integers) -> "pd.Series[Any]":
+    """The values at the positions as a column of text, null at `NOTHING`."""
+    indices = pa.array(positions, mask=positions == NOTHING)
+    return pd.Series(values.take(indices), dtype="str")
+
+
+def _without_nulls(codes: pa.Array) -> Integers:
+    filled = codes.cast(pa.int64()).fill_null(NOTHING)
+    return np.asarray(filled.to_numpy(zero_copy_only=False), np.int64)
