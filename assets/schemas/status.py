@@ -72,8 +72,8 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
             "commits_behind_effective",
             "commits",
             "Of the commits counted, those whose `nixos` derivation of this host has another "
-            "output than the commit before; 0 means that deploying would change nothing. Null where "
-            "the current or any counted commit has no derivation for this host.",
+            "output than the commit before; 0 means that deploying would change nothing. Null "
+            "where the current or any counted commit has no derivation for this host.",
             nullable=True,
             derived_from=("derivations.store_path", "derivations.derivation_path"),
         ),

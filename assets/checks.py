@@ -1,0 +1,265 @@
+"""What must hold before anything is published, and what a person should look at.
+
+Each check is a plain function from data to a `Verdict`; `Check` gives it its name and says whether
+it blocks. A blocking check is judged before its dataset is published and keeps it from being
+published; Dagster's own blocking, which acts after the step, then also stops what is downstream.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import dagster as dg
+import pandas as pd
+
+from assets.compute.status import DEPLOYMENT_STATUSES
+from assets.schemas import Dataset
+
+Measured = Mapping[str, int | float | str]
+Subject = TypeVar("Subject")
+
+# Losing more than half of a table between two readings is a fault far more often than a decision.
+SMALLEST_REMAINING_SHARE = 0.5
+LARGEST_UNKNOWN_JUMP = 0.1
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a check holds, why, and the figures behind it."""
+
+    passed: bool
+    description: str
+    measured: Measured = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check(Generic[Subject]):
+    """A check of one dataset.
+
+    Attributes:
+        name: as the UI shows it.
+        description: what holds when it passes.
+        blocks: whether nothing may be published when it fails.
+        judge: from the subject to the verdict.
+    """
+
+    name: str
+    description: str
+    blocks: bool
+    judge: Callable[[Subject], Verdict]
+
+    def spec(self, asset: str) -> dg.AssetCheckSpec:
+        """The check as Dagster knows it."""
+        return dg.AssetCheckSpec(
+            self.name, asset=asset, description=self.description, blocking=self.blocks
+        )
+
+    def result(self, asset: str, verdict: Verdict) -> dg.AssetCheckResult:
+        """The verdict as Dagster records it."""
+        return dg.AssetCheckResult(
+            check_name=self.name,
+            asset_key=asset,
+            passed=verdict.passed,
+            severity=dg.AssetCheckSeverity.ERROR if self.blocks else dg.AssetCheckSeverity.WARN,
+            description=verdict.description,
+            metadata=dict(verdict.measured),
+        )
+
+
+@dataclass(frozen=True)
+class RowsRead:
+    """How many usable rows of one source table were read, now and the time before.
+
+    Attributes:
+        table: the table, for the message.
+        rows: now.
+        rows_before: in the newest complete extract; None where there is none.
+        accept_shrunk: whether an operator has said that the loss is meant.
+    """
+
+    table: str
+    rows: int
+    rows_before: int | None
+    accept_shrunk: bool
+
+
+def judge_rows_read(read: RowsRead) -> Verdict:
+    """Fails when the table is empty, or has lost over half of its rows since the last reading."""
+    measured = {"rows": read.rows} | (
+        {} if read.rows_before is None else {"rows_before": read.rows_before}
+    )
+    if read.rows == 0:
+        return Verdict(
+            False,
+            f"Table public.{read.table} has no usable row. Is FLEET_DATABASE_URL the database of "
+            "the fleet, and is it restored completely?",
+            measured,
+        )
+    before = read.rows_before or 0
+    if read.rows < SMALLEST_REMAINING_SHARE * before and not read.accept_shrunk:
+        return Verdict(
+            False,
+            f"Table public.{read.table} shrank from {before} to {read.rows} rows. If that is "
+            "meant, run once with `flakelag report --accept-shrunk`.",
+            measured,
+        )
+    return Verdict(True, f"{read.rows} rows of public.{read.table}", measured)
+
+
+def not_empty_or_shrunk() -> Check[RowsRead]:
+    """The check that a source table is neither empty nor sharply shrunk."""
+    return Check(
+        "not_empty_or_sharply_shrunk",
+        "The table has rows, and no less than half as many as at the last reading.",
+        blocks=True,
+        judge=judge_rows_read,
+    )
+
+
+def judge_quarantined(rows_by_table: Mapping[str, int]) -> Verdict:
+    """Fails when any row had to be put aside."""
+    affected = {table: rows for table, rows in rows_by_table.items() if rows}
+    if not affected:
+        return Verdict(True, "Every row could be used.", {"rows": 0})
+    named = ", ".join(f"{rows} of public.{table}" for table, rows in affected.items())
+    return Verdict(
+        False,
+        f"Rows that can't be used: {named}. The quarantine dataset has each with its reason.",
+        {"rows": sum(affected.values())},
+    )
+
+
+NOTHING_QUARANTINED: Check[Mapping[str, int]] = Check(
+    "nothing_quarantined",
+    "Every source row could be used.",
+    blocks=False,
+    judge=judge_quarantined,
+)
+
+
+def unique_key(dataset: Dataset) -> Check[pd.DataFrame]:
+    """The check that no two rows have the same key."""
+
+    def judge(frame: pd.DataFrame) -> Verdict:
+        repeated = frame[frame.duplicated(list(dataset.key), keep=False)]
+        if repeated.empty:
+            return Verdict(True, f"{len(frame)} rows, each with a key of its own.")
+        first = repeated[list(dataset.key)].drop_duplicates().head(EXAMPLES).to_dict("records")
+        return Verdict(
+            False, f"{len(repeated)} rows share a key, such as {first}.", {"rows": len(repeated)}
+        )
+
+    return Check(
+        "one_row_per_" + "_and_".join(dataset.key),
+        f"{dataset.grain.capitalize()}: no two rows have the same {', '.join(dataset.key)}.",
+        blocks=True,
+        judge=judge,
+    )
+
+
+def judge_closed_set(status: pd.DataFrame) -> Verdict:
+    """Fails when a status is not one of the five."""
+    strange = status[~status["deployment_status"].isin(DEPLOYMENT_STATUSES)]
+    if strange.empty:
+        return Verdict(True, "Every status is one of the five.")
+    values = sorted(set(strange["deployment_status"].astype("str")))[:EXAMPLES]
+    return Verdict(False, f"{len(strange)} systems have another status: {values}.")
+
+
+STATUSES_IN_CLOSED_SET: Check[pd.DataFrame] = Check(
+    "statuses_in_closed_set",
+    f"Every status is one of {', '.join(DEPLOYMENT_STATUSES)}.",
+    blocks=True,
+    judge=judge_closed_set,
+)
+
+
+@dataclass(frozen=True)
+class FlakeCounts:
+    """A flake summary beside the snapshot that it was made from."""
+
+    status: pd.DataFrame
+    flakes: pd.DataFrame
+
+
+def judge_counts_sum(counts: FlakeCounts) -> Verdict:
+    """Fails when the flakes' counts do not add up to the systems of the snapshot."""
+    by_status = counts.flakes[[f"systems_{status}" for status in DEPLOYMENT_STATUSES]]
+    inconsistent = counts.flakes[by_status.sum(axis="columns") != counts.flakes["systems_total"]]
+    if not inconsistent.empty:
+        names = list(inconsistent["flake_name"].head(EXAMPLES))
+        return Verdict(False, f"The counts by status do not add up to the total for {names}.")
+    in_a_flake = int(counts.status["flake_id"].isin(counts.flakes["flake_id"]).sum())
+    counted = int(counts.flakes["systems_total"].sum())
+    measured = {"systems_in_a_flake": in_a_flake, "systems_counted": counted}
+    if counted != in_a_flake:
+        return Verdict(
+            False, f"{counted} systems counted by flake, {in_a_flake} in the snapshot.", measured
+        )
+    return Verdict(True, f"The counts of {len(counts.flakes)} flakes add up.", measured)
+
+
+COUNTS_SUM: Check[FlakeCounts] = Check(
+    "counts_sum",
+    "Each flake's counts by status add up to its total, and the totals to the snapshot's systems.",
+    blocks=True,
+    judge=judge_counts_sum,
+)
+
+
+@dataclass(frozen=True)
+class UnknownShares:
+    """The share of unknown systems in a snapshot and in the one published before it."""
+
+    now: float
+    before: float | None
+
+
+def share_of_unknown(statuses: "Sequence[str] | pd.Series[str]") -> float:
+    """The share of unknown among the systems, 0 where there is none."""
+    return float((pd.Series(statuses, dtype="str") == "unknown").mean()) if len(statuses) else 0.0
+
+
+def judge_unknown_jump(shares: UnknownShares) -> Verdict:
+    """Fails when ten percent more of the systems are unknown than before."""
+    if shares.before is None:
+        return Verdict(True, f"{shares.now:.1%} unknown; no earlier snapshot to compare with.")
+    return Verdict(
+        shares.now - shares.before <= LARGEST_UNKNOWN_JUMP,
+        f"{shares.now:.1%} unknown, {shares.before:.1%} in the snapshot before.",
+        {"share_unknown": shares.now, "share_unknown_before": shares.before},
+    )
+
+
+NO_JUMP_OF_UNKNOWN: Check[UnknownShares] = Check(
+    "no_jump_of_unknown",
+    "The share of unknown systems rose by no more than ten percentage points.",
+    blocks=False,
+    judge=judge_unknown_jump,
+)
+
+
+def judge_quiet_flakes(quiet: pd.DataFrame) -> Verdict:
+    """Fails when a flake has had no commit for longer than its rhythm explains."""
+    if quiet.empty:
+        return Verdict(True, "Every flake's newest commit is as recent as usual.", {"flakes": 0})
+    shown = quiet.head(EXAMPLES)
+    named = ", ".join(
+        f"{name} ({hours / 24:.0f} days)"
+        for name, hours in zip(shown["flake_name"], shown["age_hours"], strict=True)
+    )
+    return Verdict(
+        False,
+        f"Newest commit unusually old in {len(quiet)} flake(s): {named}. Do its pushes still reach "
+        "the fleet's server?",
+        {"flakes": len(quiet)},
+    )
+
+
+NO_QUIET_FLAKE: Check[pd.DataFrame] = Check(
+    "newest_commits_recent",
+    "No flake's newest commit is unusually old for its rhythm.",
+    blocks=False,
+    judge=judge_quiet_flakes,
+)
