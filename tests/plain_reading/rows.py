@@ -1,0 +1,76 @@
+"""The fleet's tables as plain rows."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Flake:
+    id: int
+    name: str
+    repo_url: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    id: int
+    flake_id: int
+    git_commit_hash: str
+    commit_timestamp: datetime
+
+
+@dataclass(frozen=True)
+class Derivation:
+    id: int
+    commit_id: int | None
+    derivation_type: str
+    derivation_name: str
+    derivation_path: str | None
+    store_path: str | None
+    status_id: int
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class System:
+    id: str
+    hostname: str
+    environment_id: str | None
+    is_active: bool | None
+    flake_id: int | None
+    system_configuration_name: str | None
+    created_at: datetime | None
+
+
+@dataclass(frozen=True)
+class State:
+    id: int
+    hostname: str
+    deployed_path: str
+    timestamp: datetime
+
+
+@dataclass(frozen=True)
+class DerivationStatus:
+    id: int
+    name: str
+    is_success: bool
+
+
+@dataclass(frozen=True)
+class Environment:
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """All tables of one fleet; None for an optional table that the fleet does not have."""
+
+    flakes: tuple[Flake, ...] = ()
+    commits: tuple[Commit, ...] = ()
+    derivations: tuple[Derivation, ...] = ()
+    systems: tuple[System, ...] = ()
+    system_states: tuple[State, ...] = ()
+    derivation_statuses: tuple[DerivationStatus, ...] | None = None
+    environments: tuple[Environment, ...] | None = None
