@@ -131,6 +131,7 @@ UNUSABLE_ROW_REASONS = (
     "infinite_timestamp",
     "absurd_timestamp",
     "undecodable_text",
+    "missing_value",
     "empty_hostname",
     "hostname_too_long",
     "duplicate_key",
