@@ -1,8 +1,10 @@
 """The status of random fleets, beside a plain reading of the contract."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pandas as pd
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,9 +12,10 @@ from assets.compute.flake_status import flake_deployment_status
 from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
 from assets.schemas import FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
-from tests.fleets import Staging, assert_rows, fleet_tables
+from tests.fleets import Staging, assert_rows, fleet_tables, plain_rows
 from tests.plain_reading import status as plain_reading
 from tests.plain_reading.rows import Fleet
+from tests.plain_reading.words import Row
 from tests.random_fleets import PROFILE, fleets, snapshot_instants, stagings
 
 READ_LATER = st.sampled_from((timedelta(0), timedelta(microseconds=1), timedelta(days=40)))
@@ -34,3 +37,61 @@ def test_every_status_is_what_the_contract_says(
         flakes = flake_deployment_status(timeline, status, *stamps)
         expected = plain_reading.flake_deployment_status(fleet, snapshot_at, extracted_at)
         assert_rows(FLAKE_DEPLOYMENT_STATUS, flakes, expected)
+
+
+@settings(PROFILE, max_examples=PROFILE.max_examples // 3)
+@given(fleets(), stagings(), snapshot_instants())
+def test_the_order_and_the_staging_of_the_source_rows_change_nothing(
+    fleet: Fleet, staging: Staging, snapshot_at: datetime
+) -> None:
+    reordered = replace(
+        fleet,
+        flakes=fleet.flakes[::-1],
+        commits=fleet.commits[::-1],
+        derivations=fleet.derivations[::-1],
+        systems=fleet.systems[::-1],
+        system_states=fleet.system_states[::-1],
+    )
+    instant = pd.Timestamp(snapshot_at)
+    frames = [
+        system_deployment_status(index_fleet(tables), instant, instant)
+        for tables in (fleet_tables(fleet), fleet_tables(reordered, staging))
+    ]
+
+    first, second = (
+        pa.Table.from_pandas(frame, SYSTEM_DEPLOYMENT_STATUS.arrow_schema) for frame in frames
+    )
+    assert first.equals(second)
+
+
+@settings(PROFILE, max_examples=PROFILE.max_examples // 3)
+@given(fleets(), snapshot_instants())
+def test_a_flake_s_systems_need_no_other_flake_s_rows(fleet: Fleet, snapshot_at: datetime) -> None:
+    instant = pd.Timestamp(snapshot_at)
+
+    def known_rows(tables: Fleet) -> list[Row]:
+        # What a path matches elsewhere, and so which reason makes a system unknown, is told by the
+        # other flakes' rows; so is the flake of a system that is registered to none.
+        frame = system_deployment_status(index_fleet(fleet_tables(tables)), instant, instant)
+        rows = plain_rows(SYSTEM_DEPLOYMENT_STATUS, frame)
+        return [
+            {name: value for name, value in row.items() if name != "matching_commit_count"}
+            for row in rows
+            if row["is_registered"] and row["deployment_status"] != "unknown"
+        ]
+
+    registered = {each.hostname: each.flake_id for each in fleet.systems}
+    whole = known_rows(fleet)
+    for flake in fleet.flakes:
+        commits = tuple(each for each in fleet.commits if each.flake_id == flake.id)
+        commit_ids = {each.id for each in commits}
+        hostnames = {name for name, flake_id in registered.items() if flake_id == flake.id}
+        alone = replace(
+            fleet,
+            flakes=(flake,),
+            commits=commits,
+            derivations=tuple(d for d in fleet.derivations if d.commit_id in commit_ids),
+            systems=tuple(s for s in fleet.systems if s.hostname in hostnames),
+            system_states=tuple(s for s in fleet.system_states if s.hostname in hostnames),
+        )
+        assert known_rows(alone) == [row for row in whole if row["hostname"] in hostnames]
