@@ -5,7 +5,7 @@ it blocks. A blocking check is judged before its dataset is published and keeps 
 published; Dagster's own blocking, which acts after the step, then also stops what is downstream.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -55,16 +55,44 @@ class Check(Generic[Subject]):
             self.name, asset=asset, description=self.description, blocking=self.blocks
         )
 
-    def result(self, asset: str, verdict: Verdict) -> dg.AssetCheckResult:
+    def on(self, subject: Subject) -> "JudgedCheck":
+        """Judges the subject."""
+        return JudgedCheck(self.name, self.blocks, self.judge(subject))
+
+
+@dataclass(frozen=True)
+class JudgedCheck:
+    """A check and what it found."""
+
+    name: str
+    blocks: bool
+    verdict: Verdict
+
+    @property
+    def forbids_publishing(self) -> bool:
+        """Whether what was judged must not be published."""
+        return self.blocks and not self.verdict.passed
+
+    def result(self, asset: str) -> dg.AssetCheckResult:
         """The verdict as Dagster records it."""
         return dg.AssetCheckResult(
             check_name=self.name,
             asset_key=asset,
-            passed=verdict.passed,
+            passed=self.verdict.passed,
             severity=dg.AssetCheckSeverity.ERROR if self.blocks else dg.AssetCheckSeverity.WARN,
-            description=verdict.description,
-            metadata=dict(verdict.measured),
+            description=self.verdict.description,
+            metadata=dict(self.verdict.measured),
         )
+
+
+def first_failures(judged: Iterable[JudgedCheck]) -> list[JudgedCheck]:
+    """Of each check that was judged several times, its first failure, else its last verdict."""
+    kept: dict[str, JudgedCheck] = {}
+    for check in judged:
+        before = kept.get(check.name)
+        if before is None or before.verdict.passed:
+            kept[check.name] = check
+    return list(kept.values())
 
 
 @dataclass(frozen=True)
@@ -163,7 +191,7 @@ def judge_closed_set(status: pd.DataFrame) -> Verdict:
     strange = status[~status["deployment_status"].isin(DEPLOYMENT_STATUSES)]
     if strange.empty:
         return Verdict(True, "Every status is one of the five.")
-    values = sorted(set(strange["deployment_status"].astype("str")))[:EXAMPLES]
+    values = sorted(set(strange["deployment_status"].fillna("null")))[:EXAMPLES]
     return Verdict(False, f"{len(strange)} systems have another status: {values}.")
 
 

@@ -102,7 +102,9 @@ def commits_behind_quantiles(status: pd.DataFrame) -> pd.DataFrame:
 
 
 def _live_commits(timeline: FleetTimeline, status: pd.DataFrame) -> pd.DataFrame:
-    live = status.dropna(subset=["flake_id", "commits_behind"])[
+    # A fork can hold the same hashes: a commit of another flake is not live in this one.
+    own = status[(status["unknown_reason"] != "flake_mismatch").fillna(value=True)]
+    live = own.dropna(subset=["flake_id", "current_commit_hash"])[
         ["flake_id", "current_commit_hash"]
     ].drop_duplicates()
     oldest_first = (

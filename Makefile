@@ -1,0 +1,52 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help report test ui backfill bench check docs lock clean
+
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "flakelag needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing the locked dependencies into $(VENV); the first time takes a minute or two."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+report: $(INSTALLED) ## Read the fleet database (or the demo fleet), publish, and say how the fleet stands.
+	@$(BIN)/flakelag report
+
+test: $(INSTALLED) ## Run the whole test suite.
+	@$(BIN)/python -m pytest
+
+ui: $(INSTALLED) ## Start the Dagster UI and daemon on 127.0.0.1:3000.
+	@$(BIN)/flakelag ui
+
+backfill: $(INSTALLED) ## Publish past days: make backfill FROM=2026-01-01 [TO=2026-03-31]
+	@test -n "$(FROM)" || { echo "Say from which day: make backfill FROM=2026-01-01 [TO=2026-03-31]"; exit 2; }
+	@$(BIN)/flakelag backfill --from "$(FROM)" $(if $(TO),--to "$(TO)")
+
+bench: $(INSTALLED) ## Time the computations beside hand-written SQL: make bench [BENCH="--systems 20000"]
+	@$(BIN)/python -m tests.benchmark $(BENCH)
+
+check: $(INSTALLED) ## Lint, check the format and the types.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+docs: $(INSTALLED) ## Renew the parts of the README that are derived from the code.
+	@$(BIN)/python -m pipelines.documentation
+
+lock: ## Renew requirements.lock (needs uv).
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+	  --quiet --output-file requirements.lock
+
+clean: ## Remove the virtual environment, the reports and everything under var/.
+	rm -rf $(VENV) reports var

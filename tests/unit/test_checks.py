@@ -1,0 +1,122 @@
+"""What each check says, and of what."""
+
+import pandas as pd
+
+from assets.checks import (
+    COUNTS_SUM,
+    NO_JUMP_OF_UNKNOWN,
+    STATUSES_IN_CLOSED_SET,
+    FlakeCounts,
+    RowsRead,
+    UnknownShares,
+    first_failures,
+    judge_quarantined,
+    judge_quiet_flakes,
+    judge_rows_read,
+    share_of_unknown,
+    unique_key,
+)
+from assets.compute.status import DEPLOYMENT_STATUSES
+from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
+
+
+def _rows(rows: int, before: int | None, *, accept: bool = False) -> RowsRead:
+    return RowsRead("systems", rows, before, accept)
+
+
+def test_an_empty_table_is_never_accepted():
+    for accept in (False, True):
+        verdict = judge_rows_read(_rows(0, None, accept=accept))
+        assert not verdict.passed
+        assert "public.systems has no usable row" in verdict.description
+
+
+def test_a_table_may_halve_but_not_shrink_more():
+    assert judge_rows_read(_rows(50, 100)).passed
+    verdict = judge_rows_read(_rows(49, 100))
+    assert not verdict.passed
+    assert "shrank from 100 to 49" in verdict.description
+    assert "--accept-shrunk" in verdict.description
+
+
+def test_an_operator_can_say_that_the_loss_is_meant():
+    assert judge_rows_read(_rows(49, 100, accept=True)).passed
+
+
+def test_the_first_reading_has_nothing_to_compare_with():
+    assert judge_rows_read(_rows(1, None)).passed
+
+
+def test_quarantined_rows_are_named_by_table():
+    assert judge_quarantined({"systems": 0, "commits": 0}).passed
+    verdict = judge_quarantined({"systems": 2, "commits": 0})
+    assert not verdict.passed
+    assert "2 of public.systems" in verdict.description
+    assert "commits" not in verdict.description
+
+
+def test_two_rows_for_a_hostname_block():
+    judged = unique_key(SYSTEM_DEPLOYMENT_STATUS).on(pd.DataFrame({"hostname": ["a", "b", "a"]}))
+    assert judged.forbids_publishing
+    assert "'a'" in judged.verdict.description
+
+
+def test_a_sixth_status_blocks():
+    statuses = pd.DataFrame({"deployment_status": ["behind", "lost", None]})
+    judged = STATUSES_IN_CLOSED_SET.on(statuses)
+    assert judged.forbids_publishing
+    assert "2 systems" in judged.verdict.description
+
+
+def _counts(total: int, behind: int) -> pd.DataFrame:
+    by_status = {f"systems_{status}": [0] for status in DEPLOYMENT_STATUSES}
+    return pd.DataFrame(
+        {"flake_id": [1], "flake_name": ["web"], "systems_total": [total]}
+        | by_status
+        | {"systems_behind": [behind]}
+    )
+
+
+def test_counts_must_add_up_within_a_flake():
+    status = pd.DataFrame({"flake_id": pd.array([1, 1], "Int64")})
+    assert COUNTS_SUM.on(FlakeCounts(status, _counts(2, 2))).verdict.passed
+    judged = COUNTS_SUM.on(FlakeCounts(status, _counts(2, 1)))
+    assert judged.forbids_publishing
+    assert "web" in judged.verdict.description
+
+
+def test_counts_must_add_up_to_the_snapshot():
+    status = pd.DataFrame({"flake_id": pd.array([1, 1, 1, None], "Int64")})
+    judged = COUNTS_SUM.on(FlakeCounts(status, _counts(2, 2)))
+    assert judged.forbids_publishing
+    assert "2 systems counted by flake, 3 in the snapshot" in judged.verdict.description
+
+
+def test_a_jump_of_unknown_warns_and_does_not_block():
+    assert NO_JUMP_OF_UNKNOWN.on(UnknownShares(0.9, None)).verdict.passed
+    assert NO_JUMP_OF_UNKNOWN.on(UnknownShares(0.15, 0.10)).verdict.passed
+    judged = NO_JUMP_OF_UNKNOWN.on(UnknownShares(0.25, 0.10))
+    assert not judged.verdict.passed
+    assert not judged.forbids_publishing
+
+
+def test_the_share_of_unknown_of_an_empty_fleet_is_zero():
+    assert share_of_unknown([]) == 0.0
+    assert share_of_unknown(["unknown", "behind", "behind", "ahead"]) == 0.25
+
+
+def test_a_quiet_flake_is_named_with_its_age():
+    quiet = pd.DataFrame(
+        {"flake_id": [1], "flake_name": ["web"], "age_hours": [240.0], "usual_gap_hours": [5.0]}
+    )
+    assert judge_quiet_flakes(quiet.head(0)).passed
+    verdict = judge_quiet_flakes(quiet)
+    assert not verdict.passed
+    assert "web (10 days)" in verdict.description
+
+
+def test_of_many_days_the_first_failure_is_told():
+    verdicts = [UnknownShares(0.0, 0.0), UnknownShares(0.5, 0.0), UnknownShares(0.9, 0.5)]
+    [told] = first_failures(NO_JUMP_OF_UNKNOWN.on(shares) for shares in verdicts)
+    assert not told.verdict.passed
+    assert told.verdict.measured["share_unknown"] == 0.5
