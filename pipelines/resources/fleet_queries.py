@@ -1,0 +1,149 @@
+"""The SQL that reads the fleet database: one transaction, one statement a table.
+
+Belongs here: statements, made from the dictionary of columns and from what the preflight found.
+Does not belong here: running them. Every name in a statement is a constant of the dictionary or of
+the preflight; nothing comes from the database or from a user.
+"""
+
+from datetime import timedelta
+
+from assets.compute.quarantine import DUPLICATE_FLAG, RAW_SUFFIX
+from assets.schemas.dictionary import INSTANT, TEXT, Column, Dataset
+from assets.schemas.source import DERIVATIONS, SYSTEMS
+from pipelines.resources.fleet_preflight import SCHEMA, FleetShape
+
+# Instants out of this range are no facts about a fleet, but clocks never set and slips of the pen.
+_FIRST_USABLE, _FIRST_TOO_LATE = "1970-01-01 00:00:00+00", "2100-01-01 00:00:00+00"
+_HAS_TRANSACTION_TIMEOUT = 170000
+
+# Nullable instants that decide no status. Out of range, they become null and their row stays:
+# without the derivation, every system that runs it would be unknown because of a mere build time.
+# Not so `systems.created_at`, on which it depends whether the system is in a snapshot at all.
+DISPENSABLE_COLUMNS = {DERIVATIONS.name: ("completed_at",)}
+
+END = "COMMIT"
+# Inside the snapshot; the transaction's start, so that no row committed before it is missing.
+EXTRACTED_AT = "SELECT transaction_timestamp() AS extracted_at"
+
+
+def begin_look_around(statement_timeout: timedelta) -> tuple[str, ...]:
+    """The statements that open a short transaction for the catalogue, before the shape is known."""
+    return (
+        "BEGIN TRANSACTION READ ONLY",
+        f"SET LOCAL statement_timeout = {_milliseconds(statement_timeout)}",
+        "SET LOCAL search_path = pg_catalog",
+        "SET LOCAL client_encoding = 'UTF8'",
+    )
+
+
+def begin_extract(
+    shape: FleetShape,
+    *,
+    lock_timeout: timedelta,
+    statement_timeout: timedelta,
+    transaction_timeout: timedelta,
+) -> tuple[str, ...]:
+    """The statements that open the one transaction in which everything is read.
+
+    None of them takes a snapshot, so the first query after them sees the tables as they were when
+    all locks were held: no table can be truncated or rewritten between the snapshot and its read,
+    which would make it look empty. All settings are local to the transaction, and so work, and
+    leave nothing behind, in a session that pgbouncer shares.
+    """
+    settings = {
+        "lock_timeout": _milliseconds(lock_timeout),
+        "statement_timeout": _milliseconds(statement_timeout),
+        # So that a reader that was stopped or lost does not hold up the owner's migrations.
+        "idle_in_transaction_session_timeout": _milliseconds(statement_timeout),
+        "timezone": "'UTC'",
+        "datestyle": "'ISO'",
+        "search_path": "pg_catalog",
+        # PostgreSQL checks every text that goes to a client of another encoding, and one bad byte
+        # would end the read. Where the database itself checks nothing, we do.
+        "client_encoding": "'SQL_ASCII'" if shape.encoding == "SQL_ASCII" else "'UTF8'",
+    }
+    if shape.server_version >= _HAS_TRANSACTION_TIMEOUT:
+        settings["transaction_timeout"] = _milliseconds(transaction_timeout)
+    tables = ", ".join(f"{SCHEMA}.{table.name}" for table in shape.tables)
+    return (
+        "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        *(f"SET LOCAL {name} = {value}" for name, value in settings.items()),
+        f"LOCK TABLE {tables} IN ACCESS SHARE MODE",
+    )
+
+
+def select_table(dataset: Dataset, shape: FleetShape) -> str:
+    """The statement that reads one source table in the columns and types of its dataset.
+
+    Beside each instant stands its text (`RAW_SUFFIX`) where it is out of range, in which case the
+    instant is null. Where no unique index guards the key, rows that repeat it are flagged
+    (`DUPLICATE_FLAG`): all but the first by their other columns, usable instants first.
+    """
+    names = shape.source_columns[dataset.name]
+    columns = [(column, names[column.name]) for column in dataset.columns]
+    selected = [item for column, name in columns for item in _projection(dataset, column, name)]
+    selected.append(f"{_duplicate(dataset, shape)} AS {_quoted(DUPLICATE_FLAG)}")
+    statement = f"SELECT {', '.join(selected)} FROM {SCHEMA}.{dataset.name} AS source"  # noqa: S608 -- names are constants
+    if dataset is DERIVATIONS:
+        # By far the most rows, and no question that we answer needs them.
+        statement += " WHERE derivation_type::text IS DISTINCT FROM 'package'"
+    return f"{statement} ORDER BY {_in_order(dataset, shape, dataset.key[0])}"
+
+
+def _projection(dataset: Dataset, column: Column, name: str | None) -> list[str]:
+    alias = _quoted(column.name)
+    if name is None:
+        return [f"NULL::{column.sql_type} AS {alias}"]
+    value = f"{_quoted(name)}::{column.sql_type}"
+    if column.type == INSTANT:
+        usable = _is_usable(name)
+        return [
+            f"CASE WHEN {usable} THEN {value} END AS {alias}",
+            f"CASE WHEN NOT {usable} THEN {value}::text END AS {_quoted(column.name + RAW_SUFFIX)}",
+        ]
+    if (dataset, column.name) == (SYSTEMS, "system_configuration_name"):
+        value = f"CASE WHEN btrim({value}, E' \\t\\n\\r\\f\\x0b') <> '' THEN {value} END"
+    if (dataset.name, column.name) == ("derivation_statuses", "is_success"):
+        value = f"coalesce({value}, false)"
+    return [f"{value} AS {alias}"]
+
+
+def _is_usable(name: str) -> str:
+    column = _quoted(name)
+    return f"({column} >= '{_FIRST_USABLE}' AND {column} < '{_FIRST_TOO_LATE}')"
+
+
+def _duplicate(dataset: Dataset, shape: FleetShape) -> str:
+    [key] = dataset.key
+    names = shape.source_columns[dataset.name]
+    if names[key] in shape.unique_columns[dataset.name]:
+        return "false"
+    unusable = [
+        f"NOT {_is_usable(name)}"
+        for column in dataset.columns
+        if column.type == INSTANT and (name := names[column.name]) is not None
+    ]
+    others = [
+        _in_order(dataset, shape, column.name)
+        for column in dataset.columns
+        if column.name != key and names[column.name] is not None
+    ]
+    order = ", ".join([*unusable, *others])
+    return f"row_number() OVER (PARTITION BY {_quoted(key)} ORDER BY {order}) > 1"
+
+
+def _in_order(dataset: Dataset, shape: FleetShape, column_name: str) -> str:
+    """An expression to order by that does not depend on the database's collation."""
+    # Qualified, because a bare name would mean our cast of the column, which no index orders.
+    name = f"source.{_quoted(shape.source_columns[dataset.name][column_name] or column_name)}"
+    if dataset[column_name].type == TEXT:
+        return f'{name}::text COLLATE "C"'
+    return name
+
+
+def _milliseconds(span: timedelta) -> str:
+    return str(max(1, round(span / timedelta(milliseconds=1))))
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
