@@ -47,11 +47,14 @@ def create_source_schema(connection: psycopg.Connection, generation: Generation)
     Raises:
         psycopg.errors.DuplicateTable: the database already has such a table.
     """
-    connection.execute(_COMMON)
-    if generation == "newer":
-        connection.execute(_NEWER)
-    else:
-        connection.execute(_OLDER)
+    create_source_tables(connection, generation)
+    create_source_constraints(connection, generation)
+
+
+def create_source_tables(connection: psycopg.Connection, generation: Generation) -> None:
+    """Creates the tables without keys and indexes, for a load that adds those when it is done."""
+    connection.execute(_TABLES)
+    connection.execute(_NEWER_COLUMNS if generation == "newer" else _OLDER_COLUMNS)
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO public.derivation_statuses (id, name, is_terminal, is_success) "
@@ -60,56 +63,61 @@ def create_source_schema(connection: psycopg.Connection, generation: Generation)
         )
 
 
-_COMMON: LiteralString = """
+def create_source_constraints(connection: psycopg.Connection, generation: Generation) -> None:
+    """Adds the keys and indexes to the tables of `create_source_tables`."""
+    connection.execute(_CONSTRAINTS)
+    if generation == "newer":
+        connection.execute(_NEWER_CONSTRAINTS)
+
+
+_TABLES: LiteralString = """
 CREATE TABLE public.environments (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    name text NOT NULL UNIQUE
+    id uuid DEFAULT gen_random_uuid(),
+    name text NOT NULL
 );
 
 CREATE TABLE public.derivation_statuses (
-    id int PRIMARY KEY,
-    name text NOT NULL UNIQUE,
+    id int NOT NULL,
+    name text NOT NULL,
     is_terminal boolean NOT NULL,
     is_success boolean NOT NULL
 );
 
 CREATE TABLE public.flakes (
-    id serial PRIMARY KEY,
+    id serial,
     name text NOT NULL,
-    repo_url text NOT NULL UNIQUE
+    repo_url text NOT NULL
 );
 
 CREATE TABLE public.commits (
-    id serial PRIMARY KEY,
-    flake_id int NOT NULL REFERENCES public.flakes (id),
+    id serial,
+    flake_id int NOT NULL,
     git_commit_hash text NOT NULL,
-    commit_timestamp timestamptz NOT NULL,
-    UNIQUE (flake_id, git_commit_hash)
+    commit_timestamp timestamptz NOT NULL
 );
 
 CREATE TABLE public.derivations (
-    id serial PRIMARY KEY,
-    commit_id int REFERENCES public.commits (id),
+    id serial,
+    commit_id int,
     derivation_type text NOT NULL CHECK (derivation_type IN ('nixos', 'package')),
     derivation_name text NOT NULL,
-    derivation_path text UNIQUE,
-    status_id int NOT NULL REFERENCES public.derivation_statuses (id),
+    derivation_path text,
+    status_id int NOT NULL,
     scheduled_at timestamptz,
     completed_at timestamptz
 );
 
 CREATE TABLE public.systems (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    hostname text NOT NULL UNIQUE,
-    environment_id uuid REFERENCES public.environments (id),
+    id uuid DEFAULT gen_random_uuid(),
+    hostname text NOT NULL,
+    environment_id uuid,
     is_active boolean DEFAULT true,
-    flake_id int REFERENCES public.flakes (id),
+    flake_id int,
     created_at timestamptz DEFAULT now()
 );
-CREATE INDEX idx_systems_hostname ON public.systems (hostname);
 
 CREATE TABLE public.system_states (
-    id serial PRIMARY KEY,
+    id serial,
     hostname text NOT NULL,
     change_reason text NOT NULL
         CHECK (change_reason IN ('startup', 'config_change', 'state_delta', 'cf_deployment')),
@@ -139,24 +147,52 @@ CREATE TABLE public.system_states (
 );
 
 CREATE TABLE public.agent_heartbeats (
-    id bigserial PRIMARY KEY,
-    system_state_id int NOT NULL REFERENCES public.system_states (id),
+    id bigserial,
+    system_state_id int NOT NULL,
     timestamp timestamptz NOT NULL DEFAULT now()
 );
 """
 
-_NEWER: LiteralString = """
+_NEWER_COLUMNS: LiteralString = """
 ALTER TABLE public.system_states ADD COLUMN store_path text NOT NULL;
 ALTER TABLE public.commits ADD COLUMN evaluation_status text
     CHECK (evaluation_status IN ('pending', 'in_progress', 'complete', 'failed'));
 ALTER TABLE public.derivations ADD COLUMN store_path text;
-CREATE INDEX idx_derivations_store_path ON public.derivations (store_path);
 ALTER TABLE public.systems
     ADD COLUMN deployment_policy text
         CHECK (deployment_policy IN ('manual', 'auto_latest', 'pinned')),
     ADD COLUMN system_configuration_name text;
 """
 
-_OLDER: LiteralString = """
+_OLDER_COLUMNS: LiteralString = """
 ALTER TABLE public.system_states ADD COLUMN derivation_path text NOT NULL;
+"""
+
+_CONSTRAINTS: LiteralString = """
+ALTER TABLE public.environments ADD PRIMARY KEY (id), ADD UNIQUE (name);
+ALTER TABLE public.derivation_statuses ADD PRIMARY KEY (id), ADD UNIQUE (name);
+ALTER TABLE public.flakes ADD PRIMARY KEY (id), ADD UNIQUE (repo_url);
+ALTER TABLE public.commits
+    ADD PRIMARY KEY (id),
+    ADD UNIQUE (flake_id, git_commit_hash),
+    ADD FOREIGN KEY (flake_id) REFERENCES public.flakes (id);
+ALTER TABLE public.derivations
+    ADD PRIMARY KEY (id),
+    ADD UNIQUE (derivation_path),
+    ADD FOREIGN KEY (commit_id) REFERENCES public.commits (id),
+    ADD FOREIGN KEY (status_id) REFERENCES public.derivation_statuses (id);
+ALTER TABLE public.systems
+    ADD PRIMARY KEY (id),
+    ADD UNIQUE (hostname),
+    ADD FOREIGN KEY (environment_id) REFERENCES public.environments (id),
+    ADD FOREIGN KEY (flake_id) REFERENCES public.flakes (id);
+CREATE INDEX idx_systems_hostname ON public.systems (hostname);
+ALTER TABLE public.system_states ADD PRIMARY KEY (id);
+ALTER TABLE public.agent_heartbeats
+    ADD PRIMARY KEY (id),
+    ADD FOREIGN KEY (system_state_id) REFERENCES public.system_states (id);
+"""
+
+_NEWER_CONSTRAINTS: LiteralString = """
+CREATE INDEX idx_derivations_store_path ON public.derivations (store_path);
 """
