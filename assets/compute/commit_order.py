@@ -11,6 +11,7 @@ from assets.compute.encoding import (
     Integers,
     integers,
     microseconds,
+    sorted_distinct,
     text_array,
 )
 
@@ -88,7 +89,7 @@ def order_commits(
     ids, flake_ids, timestamps = ids[order], flake_ids[order], timestamps[order]
 
     listed_ids = integers(flakes["id"])
-    known_ids = np.unique(
+    known_ids = sorted_distinct(
         np.concatenate(
             [listed_ids, flake_ids, registered_flake_ids[registered_flake_ids != NOTHING]]
         )
@@ -98,7 +99,7 @@ def order_commits(
     names = text_array(flakes["name"]).take(pa.array(listed_order))
     by_id = np.argsort(ids)
     flake = np.searchsorted(known_ids, flake_ids)
-    distinct = np.unique(timestamps)
+    distinct = sorted_distinct(timestamps)
     return CommitOrder(
         flake_ids=known_ids,
         flake_names=names.take(pa.array(name_positions, mask=name_positions == NOTHING)),

@@ -13,6 +13,7 @@ from assets.compute.encoding import (
     Integers,
     find_text,
     integers,
+    sorted_distinct,
     text_array,
     text_codes,
 )
@@ -136,4 +137,4 @@ def _last_output_by_key(keys: Integers, rows: pd.DataFrame) -> tuple[Integers, I
 def _successful_keys(keys: Integers, rows: pd.DataFrame, statuses: pd.DataFrame) -> Integers:
     is_success = statuses["is_success"].to_numpy(np.bool_, na_value=False)
     successful = integers(statuses["id"])[is_success]
-    return np.unique(keys[np.isin(integers(rows["status_id"]), successful)])
+    return sorted_distinct(keys[np.isin(integers(rows["status_id"]), successful)])

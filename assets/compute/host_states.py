@@ -12,6 +12,7 @@ from assets.compute.encoding import (
     find_text,
     integers,
     microseconds,
+    sorted_distinct,
     text_codes,
     translate,
 )
@@ -73,7 +74,7 @@ def order_states(states: pd.DataFrame, hostnames: pa.Array) -> HostStates:
 
     starts_run = (np.diff(host, prepend=NOTHING) != 0) | (np.diff(path, prepend=NOTHING) != 0)
     first = np.flatnonzero(starts_run)
-    distinct = np.unique(timestamps)
+    distinct = sorted_distinct(timestamps)
     return HostStates(
         paths=paths,
         host=host,

@@ -7,7 +7,15 @@ import pandas as pd
 import pyarrow as pa
 
 from assets.compute.commit_order import CommitOrder
-from assets.compute.encoding import NOTHING, Booleans, Integers, find_text, integers, text_array
+from assets.compute.encoding import (
+    NOTHING,
+    Booleans,
+    Integers,
+    find_text,
+    integers,
+    sorted_distinct,
+    text_array,
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ def match_paths(paths: pa.Array, derivations: pd.DataFrame, order: CommitOrder) 
 
     has_commit = positions != NOTHING
     commit_count = len(order.commit_ids) + 1
-    distinct = np.unique(path_codes[has_commit] * commit_count + positions[has_commit])
+    distinct = sorted_distinct(path_codes[has_commit] * commit_count + positions[has_commit])
     path_codes, positions = distinct // commit_count, distinct % commit_count
     flake_count = len(order.flake_ids) + 1
     return PathMatches(
