@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pipelines.demo.ensure import READER_ROLE, grant_reader_role
+from pipelines.demo.fleet import DemoFleet, generate_fleet
+from pipelines.demo.load import fill_database
 from pipelines.resources.embedded_postgres import EmbeddedPostgres
 
 _database_numbers = count(1)
@@ -46,3 +50,14 @@ def new_database(postgres_server: EmbeddedPostgres) -> Iterator[Callable[..., st
         for name in created:
             drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             connection.execute(drop)
+
+
+@pytest.fixture(scope="session")
+def demo_fleet_url(postgres_server: EmbeddedPostgres) -> str:
+    """A small demo fleet as of now, read as the least-privilege role."""
+    spec = DemoFleet(until=datetime.now(UTC), systems=60, commits=120, package_derivations=2_000)
+    owner_url = postgres_server.ensure_database("demo_fleet")
+    with psycopg.connect(owner_url) as connection:
+        fill_database(connection, generate_fleet(spec), spec.generation)
+        grant_reader_role(connection)
+    return postgres_server.url("demo_fleet", user=READER_ROLE)

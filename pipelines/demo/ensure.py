@@ -45,9 +45,14 @@ def ensure_demo_fleet(server: EmbeddedPostgres, now: datetime) -> str:
                 _logger.info("Making the demo fleet; this happens once.")
                 spec = DemoFleet(until=now)
                 fill_database(connection, generate_fleet(spec), spec.generation)
-                reader_role = resources.files("pipelines").joinpath("sql", "reader_role.sql")
-                connection.execute(reader_role.read_bytes())
+                grant_reader_role(connection)
     return server.url(DEMO_DATABASE, user=READER_ROLE)
+
+
+def grant_reader_role(connection: psycopg.Connection) -> None:
+    """Makes the role `flakelag_reader` and lets it read the fleet, within the transaction."""
+    script = resources.files("pipelines").joinpath("sql", "reader_role.sql")
+    connection.execute(script.read_bytes())
 
 
 def _is_there(connection: psycopg.Connection) -> bool:

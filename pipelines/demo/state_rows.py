@@ -17,11 +17,12 @@ from pipelines.demo.tables import instants
 from pipelines.demo.text import Integers, hex_text, join, mix, take, uuids
 
 _REASONS = ("startup", "config_change", "state_delta", "cf_deployment")
-_PROCESSORS = (
-    "AMD EPYC 9354P",
-    "Intel(R) Xeon(R) E-2388G",
-    "AMD Ryzen 7 PRO 7840U",
-    "Intel(R) N100",
+# Processor, cores, memory in GB.
+_MACHINES = (
+    ("AMD EPYC 9354P", 32, 256.0),
+    ("Intel(R) Xeon(R) E-2388G", 8, 64.0),
+    ("AMD Ryzen 7 PRO 7840U", 8, 32.0),
+    ("Intel(R) N100", 4, 16.0),
 )
 _KERNELS = ("6.12.49", "6.12.54", "6.12.58")
 _HEARTBEATS_PER_HOST = 3
@@ -107,13 +108,15 @@ def _facts(
         hosts.flake % 250, numbers // 250 % 250, numbers % 250 + 2)), between=".")  # fmt: skip
     interfaces = join('[{"name": "enp1s0", "mac": "', hardware, '", "ipv4": "', address, '"}]')
     of_host = pa.array(host)
+    machine = pa.array(rng.integers(0, len(_MACHINES), rows))
+    processor, cores, memory = (pa.array(v).take(machine) for v in zip(*_MACHINES, strict=True))
     return {
         "os": take(("NixOS",), np.zeros(len(host), dtype=np.int64)),
         "kernel": take(_KERNELS, rng.integers(0, len(_KERNELS), rows)).take(of_host),
-        "memory_gb": pa.array(2.0 ** rng.integers(2, 8, rows)).take(of_host),
+        "memory_gb": memory.take(of_host),
         "uptime_secs": pa.array(rng.integers(30, 40 * 86_400, len(host))),
-        "cpu_brand": take(_PROCESSORS, rng.integers(0, len(_PROCESSORS), rows)).take(of_host),
-        "cpu_cores": pa.array(2 ** rng.integers(1, 6, rows)).take(of_host),
+        "cpu_brand": processor.take(of_host),
+        "cpu_cores": cores.take(of_host),
         "product_uuid": uuids(mix(spec.seed, _PRODUCT, numbers)).take(of_host),
         "network_interfaces": interfaces.take(of_host),
         "primary_ip_address": address.take(of_host),

@@ -52,7 +52,7 @@ class ServerAccount:
                     f"PostgreSQL can't run as root, and its account may not enter {parent} "
                     f"({error.strerror}). Run as another user than root, or from another folder."
                 ) from None
-            _logger.warning("Let other accounts pass through %s: PostgreSQL can't be root.", parent)
+            _logger.warning("chmod o+x %s, because PostgreSQL can't run as root", parent)
 
     def open_for_reading(self, folder: Path) -> None:
         """Lets the account read a folder of programs, as a strict umask at installing forbids."""
