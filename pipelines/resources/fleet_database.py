@@ -158,7 +158,7 @@ class FleetDatabase:
                 key=key,
                 dispensable=fleet_queries.DISPENSABLE_COLUMNS.get(dataset.name, ()),
             )
-            log.add(dataset, parted)
+            log.add(dataset, parted, shape.source_columns[dataset.name])
             if len(parted.usable):
                 yield parted.usable
 

@@ -7,7 +7,7 @@ too much is missing. Does not belong here: deciding which rows they are
 
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -59,8 +59,17 @@ class QuarantineLog:
     ) -> None:
         self._file.close()
 
-    def add(self, dataset: Dataset, batch: SortedBatch) -> None:
-        """Writes down what became of one batch of a table."""
+    def add(
+        self, dataset: Dataset, batch: SortedBatch, source_columns: Mapping[str, str | None]
+    ) -> None:
+        """Writes down what became of one batch of a table.
+
+        Args:
+            dataset: the table.
+            batch: the batch, parted.
+            source_columns: what the source calls the columns of the dataset; a person who looks
+                for a row looks there.
+        """
         table = dataset.name
         self.rows_read[table] += len(batch.usable) + len(batch.unusable)
         self.rows_staged[table] += len(batch.usable)
@@ -68,26 +77,26 @@ class QuarantineLog:
         self.rows_quarantined[table] += len(batch.unusable)
         for column, count in batch.cleared.items():
             self.values_cleared[f"{table}.{column}"] += count
-        if not batch.unusable:
-            return
-        for row in batch.unusable:
-            self._faults[table][row.column, row.reason] += 1
-            examples = self._examples[table, row.column, row.reason]
+        rows = []
+        for number, row in enumerate(batch.unusable, first_number):
+            column = source_columns[row.column] or row.column
+            self._faults[table][column, row.reason] += 1
+            examples = self._examples[table, column, row.reason]
             if len(examples) < _EXAMPLES_SHOWN:
                 examples.append(row)
-        rows = [
-            {
-                "source_table": f"{SCHEMA}.{table}",
-                "row_number": number,
-                "row_key": row.row_key,
-                "source_column": row.column,
-                "reason": row.reason,
-                "raw_text": row.raw_text,
-                "extracted_at": self._extracted_at,
-            }
-            for number, row in enumerate(batch.unusable, first_number)
-        ]
-        self._writer.write_batch(pa.RecordBatch.from_pylist(rows, QUARANTINE.arrow_schema))
+            rows.append(
+                {
+                    "source_table": f"{SCHEMA}.{table}",
+                    "row_number": number,
+                    "row_key": row.row_key,
+                    "source_column": column,
+                    "reason": row.reason,
+                    "raw_text": row.raw_text,
+                    "extracted_at": self._extracted_at,
+                }
+            )
+        if rows:
+            self._writer.write_batch(pa.RecordBatch.from_pylist(rows, QUARANTINE.arrow_schema))
 
     def require_few(self) -> None:
         """Refuses an extract of which too much can't be used.
