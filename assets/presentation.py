@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import dagster as dg
 import pyarrow as pa
 
+from assets.interfaces import Publication, StagedExtract
 from assets.schemas import Column, Dataset
 
 OWNERS = ["team:fleet-operations"]
@@ -48,6 +49,23 @@ def row_metadata(dataset: Dataset, table: pa.Table) -> Metadata:
             counts = dict.fromkeys(column.allowed, 0) | _counts(table[column.name])
             metadata |= {f"{column.name}/{value}": count for value, count in counts.items()}
     return metadata
+
+
+def publication_metadata(publication: Publication) -> Metadata:
+    """Where a partition was published, and what became of what was there."""
+    return {
+        "path": dg.MetadataValue.path(str(publication.path)),
+        "outcome": publication.outcome.value,
+        "bytes": publication.bytes,
+    }
+
+
+def staged_metadata(extract: StagedExtract, dataset: Dataset) -> Metadata:
+    """When a source table was read, and where its rows are staged."""
+    return {
+        "path": dg.MetadataValue.path(str(extract.path / f"{dataset.name}.parquet")),
+        "extracted_at": dg.MetadataValue.timestamp(extract.extracted_at),
+    }
 
 
 def _counts(values: pa.ChunkedArray) -> Mapping[str, int]:
