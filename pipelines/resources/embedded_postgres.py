@@ -194,6 +194,8 @@ class EmbeddedPostgres:
             account.own(partial)
         # The C locale exists everywhere and suits every encoding.
         options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres"]
+        if self._settings.get("fsync") == "off":
+            options.append("--no-sync")
         result = self._run(account, "initdb", *options, PGDATA=str(partial))
         if result.returncode != 0:
             shutil.rmtree(partial, ignore_errors=True)
