@@ -127,17 +127,24 @@ class FleetServer:
             given.get("sslpassword"),
             os.environ.get("PGPASSWORD"),
         )
+        secrets = [str(password) for password in passwords if password]
+        # A name that is also the password is not told either.
+        harmless = {
+            part: name
+            for part, name in names.items()
+            if name and not any(secret in str(name) for secret in secrets)
+        }
         return cls(
             conninfo=SecretStr(make_conninfo(text, **defaults)),
-            name=", ".join(f"{part} {name}" for part, name in names.items() if name),
-            secrets=tuple(SecretStr(str(password)) for password in passwords if password),
+            name=", ".join(f"{part} {name}" for part, name in harmless.items()),
+            secrets=tuple(SecretStr(secret) for secret in secrets),
         )
 
     def said(self, text: str) -> str:
         """What the server or libpq said, withheld if it quotes a secret."""
         if any(secret.get_secret_value() in text for secret in self.secrets):
             return "(its message quotes the password and is withheld)"
-        return text
+        return " ".join(text.split())
 
 
 class FleetConnection:

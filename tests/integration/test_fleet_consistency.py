@@ -71,7 +71,7 @@ def busy_writer(url: str) -> Iterator[threading.Event]:
             writing.result()
 
 
-def without(monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]) -> None:
+def beginning(monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]) -> None:
     """Lets the extract open its transaction with other statements."""
     begin = fleet_queries.begin_extract
 
@@ -110,7 +110,7 @@ def test_without_the_transaction_the_same_read_is_torn(
     new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = create_fleet(new_database())
-    without(monkeypatch, read_committed)
+    beginning(monkeypatch, read_committed)
 
     assert len(counters(read_while_the_counter_moves(url))) == len(COUNTERS)
 
@@ -179,7 +179,7 @@ def test_without_the_lock_the_table_would_look_empty(
     new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
     url = create_fleet(new_database(), states=20)
-    without(monkeypatch, unlocked)
+    beginning(monkeypatch, unlocked)
 
     summary, _ = extract(url, MemorySink(before=Migration(url, statement)))
 
@@ -243,6 +243,26 @@ def test_tables_that_change_between_looking_and_locking_are_read_next_time(
             extract(url)
 
     assert extract(url)[0].rows_staged["flakes"] == 1
+
+
+def test_every_setting_ends_with_the_transaction(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it also works, and leaves nothing behind, where pgbouncer shares the session."""
+    url = create_fleet(new_database())
+    statements: list[str] = []
+
+    def noted(statement: str) -> str:
+        statements.append(statement)
+        return statement
+
+    beginning(monkeypatch, noted)
+
+    extract(url)
+
+    assert statements[0] == "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+    assert all(statement.startswith("SET LOCAL ") for statement in statements[1:-1])
+    assert statements[-1].startswith("LOCK TABLE ")
 
 
 def test_all_tables_are_locked_before_the_first_read_and_free_before_the_last_write(
