@@ -10,6 +10,7 @@ machine's first user owns, gives up after ten seconds and lets everybody list ro
 """
 
 import atexit
+import errno
 import fcntl
 import importlib.util
 import os
@@ -95,16 +96,22 @@ class EmbeddedPostgres:
             ServerAccountError: we are root, and no other account may run the server.
         """
         installation = _installation()
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        with self._exclusively():
-            self._join()
-            account = server_account(self.data_dir, self._cluster)
-            if account is not None:
-                for folder in installation, *installation.parent.parent.glob(f"{_WHEEL}.libs"):
-                    account.open_for_reading(folder)
-                account.open_way_to(self._cluster)
-            self._ensure_cluster(installation, account)
-            self._ensure_running(account)
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            with self._exclusively():
+                self._join()
+                account = server_account(self.data_dir, self._cluster)
+                if account is not None:
+                    for folder in installation, *installation.parent.parent.glob(f"{_WHEEL}.libs"):
+                        account.open_for_reading(folder)
+                    account.open_way_to(self._cluster)
+                self._ensure_cluster(installation, account)
+                self._ensure_running(account)
+        except PermissionError as error:
+            raise EmbeddedPostgresError(
+                f"{error.filename} belongs to another user, root perhaps. Once no server runs in "
+                f"{self.data_dir}, take it back: `sudo chown -R $(id -u) {self.data_dir}`."
+            ) from None
 
     def stop(self) -> None:
         """Leaves the server, and stops it if no other process uses it; harmless when repeated."""
@@ -181,10 +188,7 @@ class EmbeddedPostgres:
             if account is not None and owner != account.uid:
                 account.own(self._cluster)
             elif account is None and owner != os.geteuid():
-                raise EmbeddedPostgresError(
-                    f"{self._cluster} belongs to the user with the id {owner}. Give it back with "
-                    f"`sudo chown -R $(id -u) {self.data_dir}` once no server runs in it."
-                )
+                raise PermissionError(errno.EACCES, "of another user", str(self._cluster))
             return
         # Made beside and then renamed, so that a killed initdb leaves nothing that looks complete.
         for leftover in self.data_dir.glob("cluster.partial-*"):
