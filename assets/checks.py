@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import dagster as dg
 import pandas as pd
 
-from assets.compute.status import DEPLOYMENT_STATUSES
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.schemas import Dataset
 
 Measured = Mapping[str, int | float | str]

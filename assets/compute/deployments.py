@@ -16,8 +16,8 @@ from assets.compute.encoding import (
     whole_numbers,
 )
 from assets.compute.timeline import FleetTimeline
+from assets.compute.vocabulary import DEPLOYMENT_KINDS
 
-DEPLOYMENT_KINDS = ("initial", "upgrade", "rollback", "rebuild", "flake_change", "untraced")
 INITIAL, UPGRADE, ROLLBACK, REBUILD, FLAKE_CHANGE, UNTRACED = range(len(DEPLOYMENT_KINDS))
 
 MICROSECONDS_PER_SECOND = 1_000_000

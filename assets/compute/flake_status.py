@@ -13,8 +13,9 @@ from assets.compute.encoding import (
     text_array,
     translate,
 )
-from assets.compute.status import DEPLOYMENT_STATUSES, MICROSECONDS_PER_HOUR
+from assets.compute.status import MICROSECONDS_PER_HOUR
 from assets.compute.timeline import FleetTimeline
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 
 _COUNT_BY_STATUS = {status: f"systems_{status}" for status in DEPLOYMENT_STATUSES}
 

@@ -17,18 +17,9 @@ from assets.compute.encoding import (
     whole_numbers,
 )
 from assets.compute.timeline import FleetTimeline
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
 
-# In triage order: what a person should look at first comes first.
-DEPLOYMENT_STATUSES = ("no_deployment", "unknown", "behind", "up_to_date", "ahead")
 NO_DEPLOYMENT, UNKNOWN, BEHIND, UP_TO_DATE, AHEAD = range(len(DEPLOYMENT_STATUSES))
-
-# In the order in which they are tried.
-UNKNOWN_REASONS = (
-    "path_not_in_derivations",
-    "derivation_without_commit",
-    "flake_mismatch",
-    "flake_has_no_commits",
-)
 
 _DESCRIPTIONS = {
     "no_deployment": "System registered but never deployed",

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from assets.compute.deployments import DEPLOYMENT_KINDS
+from assets.compute.vocabulary import DEPLOYMENT_KINDS
 from assets.schemas.dictionary import Dataset, count, identifier, instant, number, text
 
 DEPLOYMENTS = Dataset(

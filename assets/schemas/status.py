@@ -1,6 +1,6 @@
 """The status datasets: where each system, and each flake, stands at one instant."""
 
-from assets.compute.status import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
 from assets.schemas.dictionary import (
     DATE,
     Column,

@@ -16,7 +16,7 @@ from assets.checks import (
     share_of_unknown,
     unique_key,
 )
-from assets.compute.status import DEPLOYMENT_STATUSES
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
 
 

@@ -1,0 +1,43 @@
+"""The deployments, one file a day, and the same events in the history database."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+import pandas as pd
+
+from assets.checks import JudgedCheck, unique_key
+from assets.compute.deployments import deployments as trace_deployments
+from assets.daily_asset import daily_asset
+from assets.days import Day, days_as_of
+from assets.interfaces import ReportStore
+from assets.loading import FleetLoader
+from assets.publishing import StepEvents, publish_days
+from assets.schemas import DEPLOYMENTS
+from assets.status import SOURCE_NAMES
+
+
+@daily_asset(
+    DEPLOYMENTS,
+    deps=SOURCE_NAMES,
+    group="deployments",
+    kinds={"pandas", "parquet"},
+    checks=[unique_key(DEPLOYMENTS)],
+)
+def deployments(
+    context: dg.AssetExecutionContext,
+    fleet: dg.ResourceParam[FleetLoader],
+    reports: dg.ResourceParam[ReportStore],
+) -> StepEvents:
+    """Finds each day's deployments among the states of every host."""
+    loaded = fleet.load(context.run)
+    days = days_as_of(context.partition_keys, loaded.extracted_at)
+    events = trace_deployments(loaded.timeline, days[-1].snapshot_at)
+
+    def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
+        # Events are in order of deployed_at.
+        bounds = [pd.Timestamp(day.date, tz="UTC"), day.snapshot_at]
+        first, end = events["deployed_at"].searchsorted(bounds, side="left")
+        made = events.iloc[first:end].reset_index(drop=True)
+        return made, [unique_key(DEPLOYMENTS).on(made)]
+
+    yield from publish_days(context, DEPLOYMENTS, days, reports, compute)

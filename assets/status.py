@@ -1,0 +1,118 @@
+"""Where each system and each flake stands, one snapshot a day."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+import pandas as pd
+
+from assets.checks import (
+    COUNTS_SUM,
+    NO_JUMP_OF_UNKNOWN,
+    NO_QUIET_FLAKE,
+    STATUSES_IN_CLOSED_SET,
+    FlakeCounts,
+    JudgedCheck,
+    UnknownShares,
+    share_of_unknown,
+    unique_key,
+)
+from assets.compute.flake_freshness import quiet_flakes
+from assets.compute.flake_status import flake_deployment_status as summarise_flakes
+from assets.compute.fleet import frame_from_arrow
+from assets.compute.status import system_deployment_status as judge_systems
+from assets.daily_asset import daily_asset
+from assets.days import Day, days_as_of
+from assets.interfaces import ReportStore
+from assets.loading import FleetLoader
+from assets.publishing import StepEvents, publish_days
+from assets.schemas import (
+    FLAKE_DEPLOYMENT_STATUS,
+    OPTIONAL_TABLES,
+    REQUIRED_TABLES,
+    SYSTEM_DEPLOYMENT_STATUS,
+)
+
+SOURCE_NAMES = [table.name for table in (*REQUIRED_TABLES, *OPTIONAL_TABLES)]
+
+
+@daily_asset(
+    SYSTEM_DEPLOYMENT_STATUS,
+    deps=SOURCE_NAMES,
+    group="status",
+    kinds={"pandas", "parquet"},
+    checks=[
+        unique_key(SYSTEM_DEPLOYMENT_STATUS),
+        STATUSES_IN_CLOSED_SET,
+        NO_JUMP_OF_UNKNOWN,
+    ],
+)
+def system_deployment_status(
+    context: dg.AssetExecutionContext,
+    fleet: dg.ResourceParam[FleetLoader],
+    reports: dg.ResourceParam[ReportStore],
+) -> StepEvents:
+    """Judges every system as of each day of the run."""
+    loaded = fleet.load(context.run)
+    unknown_before = _share_before(reports, min(context.partition_keys))
+
+    def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
+        nonlocal unknown_before
+        status = judge_systems(loaded.timeline, day.snapshot_at, day.extracted_at)
+        shares = UnknownShares(share_of_unknown(status["deployment_status"]), unknown_before)
+        unknown_before = shares.now
+        return status, [
+            unique_key(SYSTEM_DEPLOYMENT_STATUS).on(status),
+            STATUSES_IN_CLOSED_SET.on(status),
+            NO_JUMP_OF_UNKNOWN.on(shares),
+        ]
+
+    days = days_as_of(context.partition_keys, loaded.extracted_at)
+    yield from publish_days(context, SYSTEM_DEPLOYMENT_STATUS, days, reports, compute)
+
+
+def _share_before(reports: ReportStore, first_day: str) -> float | None:
+    """The share of unknown systems in the last snapshot published before the day."""
+    earlier = [
+        date
+        for date in reports.published_dates(SYSTEM_DEPLOYMENT_STATUS)
+        if date.isoformat() < first_day
+    ]
+    if not earlier:
+        return None
+    published = reports.read(SYSTEM_DEPLOYMENT_STATUS, earlier[-1], ["deployment_status"])
+    return share_of_unknown(published["deployment_status"].to_pylist())
+
+
+@daily_asset(
+    FLAKE_DEPLOYMENT_STATUS,
+    deps=[SYSTEM_DEPLOYMENT_STATUS.name],
+    group="status",
+    kinds={"pandas", "parquet"},
+    checks=[
+        unique_key(FLAKE_DEPLOYMENT_STATUS),
+        COUNTS_SUM,
+        NO_QUIET_FLAKE,
+    ],
+)
+def flake_deployment_status(
+    context: dg.AssetExecutionContext,
+    fleet: dg.ResourceParam[FleetLoader],
+    reports: dg.ResourceParam[ReportStore],
+) -> StepEvents:
+    """Counts the systems of every flake as of each day of the run."""
+    loaded = fleet.load(context.run)
+    timeline = loaded.timeline
+    days = days_as_of(context.partition_keys, loaded.extracted_at)
+
+    def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
+        status = frame_from_arrow(reports.read(SYSTEM_DEPLOYMENT_STATUS, day.date))
+        flakes = summarise_flakes(timeline, status, day.snapshot_at, day.extracted_at)
+        judged = [
+            unique_key(FLAKE_DEPLOYMENT_STATUS).on(flakes),
+            COUNTS_SUM.on(FlakeCounts(status, flakes)),
+        ]
+        if day == days[-1]:
+            judged.append(NO_QUIET_FLAKE.on(quiet_flakes(timeline, day.snapshot_at)))
+        return flakes, judged
+
+    yield from publish_days(context, FLAKE_DEPLOYMENT_STATUS, days, reports, compute)

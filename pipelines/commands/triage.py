@@ -1,0 +1,81 @@
+"""The short answer at the end of a report: how the fleet stands, and who is furthest behind."""
+
+import datetime as dt
+from collections import Counter
+from pathlib import Path
+
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from pipelines.commands.published import STATUS_DATASET, read_columns
+from pipelines.commands.terminal import Display, TextColumn, table_lines
+from pipelines.printable import duration
+
+FURTHEST = 5
+
+_MEANINGS = {
+    "no_deployment": "registered but never deployed",
+    "unknown": "running something that leads to no commit of their flake",
+    "behind": "newer commits are available",
+    "up_to_date": "running the latest commit of their flake",
+    "ahead": "running a commit newer than expected",
+}
+
+
+def triage_lines(reports_dir: Path, date: dt.date, display: Display) -> list[str]:
+    """How many systems of a day's snapshot are in each status, and the five furthest behind.
+
+    Raises:
+        UnreadableReportsError: the day's snapshot can't be read.
+    """
+    table = read_columns(
+        reports_dir / STATUS_DATASET / f"date={date}" / "data.parquet",
+        [
+            "hostname",
+            "deployment_status",
+            "commits_behind",
+            "hours_behind",
+            "flake_name",
+            "environment",
+            "snapshot_at",
+        ],
+    )
+    rows = table.to_pylist()
+    if not rows:
+        return ["The fleet has no system."]
+    counts = Counter(row["deployment_status"] for row in rows)
+    # The snapshot is in triage order: the furthest behind come first.
+    furthest = [row for row in rows if row["deployment_status"] == "behind"][:FURTHEST]
+    lines = [
+        f"{len(rows):,} systems as of {rows[0]['snapshot_at']:%Y-%m-%d %H:%M} UTC",
+        *_indented(
+            [
+                TextColumn("status", list(DEPLOYMENT_STATUSES)),
+                TextColumn(
+                    "systems",
+                    [f"{counts[status]:,}" for status in DEPLOYMENT_STATUSES],
+                    is_number=True,
+                ),
+                TextColumn("", [_MEANINGS[status] for status in DEPLOYMENT_STATUSES]),
+            ],
+            display,
+        ),
+    ]
+    if furthest:
+        lines += ["", f"The {len(furthest)} furthest behind", *_furthest_lines(furthest, display)]
+    return lines
+
+
+def _furthest_lines(rows: list[dict[str, object]], display: Display) -> list[str]:
+    return _indented(
+        [
+            TextColumn("hostname", [str(row["hostname"]) for row in rows], width=40),
+            TextColumn("flake", [str(row["flake_name"]) for row in rows], width=30),
+            TextColumn("environment", [str(row["environment"] or "-") for row in rows], width=20),
+            TextColumn("commits", [str(row["commits_behind"]) for row in rows], is_number=True),
+            TextColumn("for", [duration(float(str(row["hours_behind"])) * 3600) for row in rows]),
+        ],
+        display,
+    )
+
+
+def _indented(columns: list[TextColumn], display: Display) -> list[str]:
+    return [f"  {line}" for line in table_lines(columns, display)]

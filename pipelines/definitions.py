@@ -1,0 +1,44 @@
+"""Everything that Dagster is told, in one place; overrides make it testable.
+
+`build_defs` reads no setting and opens no connection: the resources do that when a step first asks.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets import deployments, history, source, status
+from pipelines.jobs import fleet_status
+from pipelines.progress import progress_logger
+from pipelines.resources.providers import build_resources
+from pipelines.schedules import close_yesterday, refresh_today
+from pipelines.sensors import build_sensors
+from pipelines.settings import read_settings
+
+
+def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The assets, jobs, schedules, sensors and resources of flakelag.
+
+    Args:
+        overrides: resources that take the place of those of the environment, by name.
+    """
+    return dg.Definitions(
+        assets=[
+            source.read_fleet_database,
+            status.system_deployment_status,
+            status.flake_deployment_status,
+            deployments.deployments,
+            history.deployment_history,
+            history.view_system_deployment_status,
+        ],
+        jobs=[fleet_status],
+        schedules=[refresh_today, close_yesterday],
+        sensors=build_sensors(read_settings),
+        resources={**build_resources(read_settings), **(overrides or {})},
+        executor=dg.in_process_executor,
+        loggers={"progress": progress_logger},
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,122 @@
+"""From the settings to the resources, each made only when a step first needs it."""
+
+import datetime as dt
+from collections.abc import Callable, Collection
+from functools import cached_property
+
+import dagster as dg
+import pyarrow as pa
+from pydantic import SecretStr
+
+from assets.interfaces import ExtractSink
+from assets.loading import FleetLoader
+from assets.schemas import Dataset
+from pipelines.demo.ensure import ensure_demo_fleet
+from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.resources.fleet_database import ExtractSummary, FleetDatabase
+from pipelines.resources.history_database import HistoryDatabase
+from pipelines.resources.history_replacement import LoadOutcome
+from pipelines.resources.report_store import ReportStore
+from pipelines.settings import Settings
+
+SettingsProvider = Callable[[], Settings]
+
+HISTORY_DATABASE = "history"
+
+
+class DemoFleetDatabase:
+    """The demo fleet in the embedded server: started and filled when it is first read."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self._server = server
+
+    def extract(self, sink: ExtractSink) -> ExtractSummary:
+        """Reads all tables of the demo fleet as of one instant; see `FleetDatabase.extract`."""
+        self._server.start()
+        url = ensure_demo_fleet(self._server, dt.datetime.now(dt.UTC))
+        return FleetDatabase(SecretStr(url)).extract(sink)
+
+
+def fleet_database(settings: Settings) -> FleetDatabase | DemoFleetDatabase:
+    """The database of FLEET_DATABASE_URL, or the demo fleet."""
+    if settings.fleet_database_url is None:
+        return DemoFleetDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
+    return FleetDatabase(
+        settings.fleet_database_url,
+        lock_timeout=dt.timedelta(seconds=settings.fleet_lock_timeout_seconds),
+        statement_timeout=dt.timedelta(seconds=settings.fleet_statement_timeout_seconds),
+    )
+
+
+class EmbeddedHistoryDatabase:
+    """The history in the embedded server: started when it is first used."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self._server = server
+
+    @cached_property
+    def _database(self) -> HistoryDatabase:
+        self._server.start()
+        return HistoryDatabase(SecretStr(self._server.ensure_database(HISTORY_DATABASE)))
+
+    def migrate(self) -> list[str]:
+        """See `HistoryDatabase.migrate`; the database is ours alone, so names need no schema."""
+        return self._database.migrate(set_database_search_path=True)
+
+    def replace_days(
+        self,
+        dataset: Dataset,
+        dates: Collection[dt.date],
+        rows: pa.Table,
+        *,
+        extracted_at: dt.datetime,
+    ) -> dict[dt.date, LoadOutcome]:
+        """See `HistoryDatabase.replace_days`."""
+        return self._database.replace_days(dataset, dates, rows, extracted_at=extracted_at)
+
+    def replace_current(
+        self,
+        dataset: Dataset,
+        rows: pa.Table,
+        *,
+        snapshot_at: dt.datetime,
+        extracted_at: dt.datetime,
+    ) -> LoadOutcome:
+        """See `HistoryDatabase.replace_current`."""
+        return self._database.replace_current(
+            dataset, rows, snapshot_at=snapshot_at, extracted_at=extracted_at
+        )
+
+
+def history_database(settings: Settings) -> HistoryDatabase | EmbeddedHistoryDatabase:
+    """The database of HISTORY_DATABASE_URL, or one in the embedded server."""
+    if settings.history_database_url is None:
+        return EmbeddedHistoryDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
+    return HistoryDatabase(settings.history_database_url)
+
+
+def build_resources(settings: SettingsProvider) -> dict[str, dg.ResourceDefinition]:
+    """The resources of the assets, by name; nothing is read or opened yet."""
+    return {
+        "reports": dg.ResourceDefinition(
+            lambda _: ReportStore(settings().reports_dir),
+            description="The Parquet files under REPORTS_DIR.",
+        ),
+        "fleet": dg.ResourceDefinition(
+            lambda context: FleetLoader(context.resources.reports),
+            required_resource_keys={"reports"},
+            description="The staged extract of the run, indexed.",
+        ),
+        "fleet_database": dg.ResourceDefinition(
+            lambda _: fleet_database(settings()),
+            description="The fleet database, read only.",
+        ),
+        "history": dg.ResourceDefinition(
+            lambda _: history_database(settings()),
+            description="The history database, schema `flakelag`.",
+        ),
+        "first_retry_seconds": dg.ResourceDefinition(
+            lambda _: settings().extract_retry_seconds,
+            description="Pause before the first retry of a failed extraction.",
+        ),
+    }
