@@ -177,7 +177,8 @@ class FleetConnection:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._connection.close()
+        # A broken connection that does not close cleanly is gone all the same; what broke it counts.
+        _attempt(self._connection.close, self._statement_failed)
 
     def run(self, *statements: str) -> None:
         """Runs statements that return nothing, in one round trip.
@@ -237,6 +238,11 @@ class FleetConnection:
         said = self.server.said(_words_of_server(error))
         if state == _LOCK_TIMEOUT:
             said += " Another session changes or locks these tables (a migration, VACUUM FULL?)."
+        if "conflict with recovery" in said:
+            said += (
+                " This is a standby: hot_standby_feedback, or a longer max_standby_streaming_delay,"
+                " lets long reads finish."
+            )
         if state == _CANCELLED and "timeout" in said:
             said += " The server is too busy, or the time-out too short."
         # A stream that breaks has no SQLSTATE: the connection, a time-out, a standby's conflict.

@@ -7,12 +7,12 @@ business), and whether what was read makes sense (the asset checks' business).
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import pyarrow as pa
 from pydantic import SecretStr
 
 from assets.compute.quarantine import sort_batch
+from assets.interfaces import ExtractSink
 from assets.schemas import QUARANTINE
 from assets.schemas.dictionary import Dataset
 from pipelines.resources import fleet_queries
@@ -23,17 +23,6 @@ from pipelines.resources.fleet_quarantine import QuarantineLog
 
 # Large enough that a batch costs little, small enough that a few of them are nothing.
 BATCH_BYTES = 16 * 2**20
-
-
-class ExtractSink(Protocol):
-    """Takes the tables of one extract, one after another."""
-
-    def write(self, dataset: Dataset, batches: Iterator[pa.RecordBatch]) -> None:
-        """Takes one table, in the schema of the dataset; called once a table, `QUARANTINE` last.
-
-        It must take every batch, and can be called with none. The rows are read from the database
-        while it takes them, so a sink that keeps no batch needs memory for one batch only.
-        """
 
 
 @dataclass(frozen=True)
@@ -96,6 +85,10 @@ class FleetDatabase:
 
     def extract(self, sink: ExtractSink) -> ExtractSummary:
         """Reads all tables as of one instant and hands them to the sink.
+
+        The sink is called once a table, and last with `QUARANTINE`, each in the schema of its
+        dataset. It must take every batch; there may be none. Rows are read while it takes them, so
+        a sink that keeps no batch needs memory for one batch only.
 
         Raises:
             FleetDatabaseMisconfigured: a person must correct URL, password, privileges or schema.
