@@ -1,0 +1,79 @@
+"""Reads the published files with pyarrow alone, without Dagster and pandas.
+
+pyarrow itself imports pandas as soon as a Python value becomes an Arrow one (`pa.scalar`,
+`pa.array`, `column == "x"`) or an Arrow instant becomes a `datetime`. So instants leave Arrow as
+text, and rows are chosen either in Python or by functions that take their pattern as an option.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+STATUS_DATASET = "system_deployment_status"
+DEPLOYMENTS_DATASET = "deployments"
+
+
+class UnreadableReportsError(Exception):
+    """What is asked for is not published or not readable; the message says what to do."""
+
+
+def partition_files(reports_dir: Path, dataset: str) -> list[Path]:
+    """The files of a dataset, one a UTC day, oldest first.
+
+    Raises:
+        UnreadableReportsError: none is published.
+    """
+    files = sorted(reports_dir.glob(f"{dataset}/date=????-??-??/data.parquet"))
+    if not files:
+        raise UnreadableReportsError(
+            f"No {dataset} is published in {reports_dir}. Run `make report`, or name the folder "
+            "that holds the reports with --reports-dir or REPORTS_DIR."
+        )
+    return files
+
+
+def read_columns(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Reads columns of one published file, all by default, in the order that is asked for.
+
+    Raises:
+        UnreadableReportsError: the file can't be read, or lacks a column.
+    """
+    try:
+        # Not read_table: that would add the folder's `date` as a column.
+        with pq.ParquetFile(file) as parquet:
+            table = parquet.read(None if columns is None else list(columns))
+        return table if columns is None else table.select(list(columns))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise UnreadableReportsError(f"{file} can't be read: {error}") from error
+
+
+def latest_snapshot(reports_dir: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The newest published snapshot of `system_deployment_status`, in triage order.
+
+    Raises:
+        UnreadableReportsError: none is published, or it can't be read.
+    """
+    return read_columns(partition_files(reports_dir, STATUS_DATASET)[-1], columns)
+
+
+def iso_instants(instants: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Writes instants as `2026-11-23T09:00:00.000000Z`, null staying null."""
+    # Without a zone: Arrow would look UTC up in a time zone database, which may not be there.
+    naive = instants.cast(pa.timestamp("us")).cast(pa.string())
+    return pc.replace_substring_regex(naive, pattern="(.*) (.*)", replacement=r"\1T\2Z")
+
+
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table as JSON objects: instants and dates as ISO 8601 text, in UTC."""
+    for position, field in enumerate(table.schema):
+        column = table.column(position)
+        if pa.types.is_timestamp(field.type):
+            table = table.set_column(position, field.name, iso_instants(column))
+        elif pa.types.is_date(field.type):
+            table = table.set_column(position, field.name, column.cast(pa.string()))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows

@@ -1,0 +1,222 @@
+"""`flakelag status`: the newest snapshot, in triage order, from its Parquet file alone."""
+
+import datetime as dt
+import difflib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from pipelines.commands.published import UnreadableReportsError, latest_snapshot, rows_of
+from pipelines.commands.terminal import (
+    Display,
+    NoAnswerError,
+    TextColumn,
+    minute,
+    now,
+    reports_dir_option,
+    table_lines,
+    write,
+)
+from pipelines.printable import duration, printable
+
+CURRENT_STATUSES = frozenset({"up_to_date", "ahead"})
+
+ALL_CURRENT, SOME_NOT_CURRENT = 0, 1
+
+SNAPSHOT_COLUMNS = ("snapshot_date", "snapshot_at", "extracted_at")
+
+_PRINTED_COLUMNS = (
+    "hostname",
+    "deployment_status",
+    "commits_behind",
+    "hours_behind",
+    "flake_name",
+    "current_commit_hash",
+    "latest_commit_hash",
+    "deployment_time",
+    "unknown_reason",
+    *SNAPSHOT_COLUMNS,
+)
+
+_STATUS_COLOURS = {
+    "no_deployment": "magenta",
+    "unknown": "yellow",
+    "behind": "red",
+    "up_to_date": "green",
+    "ahead": "cyan",
+}
+
+Row = dict[str, Any]
+
+
+_HELP = """Show where every system stands, those that need attention first.
+
+Reads the newest published snapshot; neither the fleet's database nor Dagster has to run. The
+order is no_deployment, unknown, behind (most commits first), up_to_date, ahead. Times are UTC.
+
+\b
+Columns:
+  STATUS    no_deployment, unknown, behind, up_to_date or ahead
+  COMMITS   commits of the flake that the system has not got
+  HOURS     hours since the first of these was made
+  CURRENT   commit that the system runs
+  LATEST    latest commit of its flake
+  DEPLOYED  when it began to run what it runs
+  REASON    why the status is unknown
+Columns stand two spaces apart or more, `-` means that there is no value.
+
+\b
+Exit status:
+  0  every system shown is up_to_date or ahead
+  1  some system shown is not (--limit makes no difference)
+  2  no answer: wrong usage, or no readable snapshot
+
+\b
+Examples:
+  flakelag status --limit 20                     what to look at first
+  flakelag status --status behind --flake infra  one flake's laggards
+  flakelag status --status unknown --status no_deployment
+  flakelag status >/dev/null || echo "the fleet lags"
+  flakelag status --json | jq -r '.systems[] | select(.hours_behind > 168) | .hostname'
+
+--json writes snapshot_at, extracted_at, snapshot_date, snapshot_age_seconds, systems_total,
+counts (by status) and systems: a list of objects with every other column of
+system_deployment_status, as the data dictionary has them; null where there is no value.
+"""
+
+
+@click.command(help=_HELP)
+@click.option(
+    "--flake",
+    "flakes",
+    multiple=True,
+    metavar="NAME",
+    help="Only systems of the flake with this name; repeat for several.",
+)
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(DEPLOYMENT_STATUSES),
+    help="Only systems in this status; repeat for several.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Show the first N systems only: those that need attention most.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object, for scripts.")
+@reports_dir_option
+@click.pass_context
+def status(
+    context: click.Context,
+    flakes: Sequence[str],
+    statuses: Sequence[str],
+    limit: int | None,
+    as_json: bool,
+    reports_dir: Path,
+) -> None:
+    """Show where every system stands, those that need attention first."""
+    try:
+        table = latest_snapshot(reports_dir, None if as_json else _PRINTED_COLUMNS)
+    except UnreadableReportsError as error:
+        raise NoAnswerError(str(error)) from None
+    rows = rows_of(table)
+    snapshot = _snapshot(rows)
+    _refuse_unknown_flakes(flakes, rows)
+    chosen = [
+        row
+        for row in rows
+        if (not flakes or row["flake_name"] in flakes)
+        and (not statuses or row["deployment_status"] in statuses)
+    ]
+    counts = Counter(row["deployment_status"] for row in chosen)
+    shown = chosen[:limit]
+    age = _age(snapshot)
+    if as_json:
+        write([_json_text(snapshot, age, counts, shown)])
+    else:
+        write([*_summary(snapshot, age, counts), *_table(shown)])
+    is_current = counts.keys() <= CURRENT_STATUSES
+    context.exit(ALL_CURRENT if is_current else SOME_NOT_CURRENT)
+
+
+def _snapshot(rows: Sequence[Row]) -> Row:
+    if not rows:
+        raise NoAnswerError("The newest snapshot holds no system.")
+    return {name: rows[0][name] for name in SNAPSHOT_COLUMNS}
+
+
+def _age(snapshot: Row) -> float:
+    """Seconds since the snapshot; a clock that is slow makes none of it negative."""
+    age = now() - dt.datetime.fromisoformat(snapshot["snapshot_at"])
+    return max(age.total_seconds(), 0.0)
+
+
+def _refuse_unknown_flakes(flakes: Sequence[str], rows: Sequence[Row]) -> None:
+    known = {row["flake_name"] for row in rows} - {None}
+    for flake in flakes:
+        if flake not in known:
+            likely = difflib.get_close_matches(flake, known, n=5) or sorted(known)[:20]
+            raise click.BadParameter(
+                f"no system belongs to a flake named {printable(flake)!r}; "
+                f"there is: {', '.join(map(printable, likely)) or 'none'}.",
+                param_hint="--flake",
+            )
+
+
+def _json_text(snapshot: Row, age: float, counts: Counter[str], shown: Sequence[Row]) -> str:
+    return json.dumps(
+        {
+            **snapshot,
+            "snapshot_age_seconds": round(age),
+            "systems_total": counts.total(),
+            "counts": {name: counts[name] for name in DEPLOYMENT_STATUSES},
+            "systems": [
+                {name: value for name, value in row.items() if name not in SNAPSHOT_COLUMNS}
+                for row in shown
+            ],
+        },
+        allow_nan=False,
+    )
+
+
+def _summary(snapshot: Row, age: float, counts: Counter[str]) -> list[str]:
+    parts = [f"{counts[name]} {name}" for name in DEPLOYMENT_STATUSES if counts[name]]
+    return [
+        f"Snapshot of {minute(snapshot['snapshot_at'])}, {duration(age)} old. "
+        f"Systems: {counts.total()}" + (f" ({', '.join(parts)})" if parts else ""),
+        "",
+    ]
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    def texts(name: str) -> list[str | None]:
+        return [row[name] for row in rows]
+
+    return table_lines(
+        [
+            TextColumn("HOSTNAME", texts("hostname"), width=40),
+            TextColumn("STATUS", texts("deployment_status"), colours=_STATUS_COLOURS),
+            TextColumn("COMMITS", [_number(row["commits_behind"]) for row in rows], is_number=True),
+            TextColumn("HOURS", [_number(row["hours_behind"]) for row in rows], is_number=True),
+            TextColumn("FLAKE", texts("flake_name"), width=24),
+            TextColumn("CURRENT", texts("current_commit_hash"), width=8),
+            TextColumn("LATEST", texts("latest_commit_hash"), width=8),
+            TextColumn("DEPLOYED", [minute(row["deployment_time"]) for row in rows]),
+            TextColumn("REASON", texts("unknown_reason")),
+        ],
+        Display.of_stdout(),
+    )
+
+
+def _number(value: float | None) -> str | None:
+    if value is None:
+        return None
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,147 @@
+"""Writes rows for people and for pipes: aligned text, coloured only where a person looks."""
+
+import datetime as dt
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from dotenv import dotenv_values
+
+from pipelines.printable import printable, shortened
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+GAP = "  "
+NOTHING = "-"
+
+
+class NoAnswerError(click.ClickException):
+    """The command can't answer; ends it with status 2, as wrong usage does."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Display:
+    """What standard output is.
+
+    Attributes:
+        is_terminal: a person reads it now: long cells are shortened.
+        has_colour: colours are wanted (https://no-color.org).
+    """
+
+    is_terminal: bool
+    has_colour: bool
+
+    @classmethod
+    def of_stdout(cls) -> "Display":
+        """Looks at standard output and the environment."""
+        is_terminal = sys.stdout.isatty()
+        wants_colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return cls(is_terminal, is_terminal and wants_colour)
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """One column of a printed table.
+
+    Attributes:
+        title: its heading.
+        cells: what stands in it, one a row; None is printed as `-`.
+        width: on a terminal, longer cells are shortened to this; None leaves them whole.
+        is_number: aligned to the right.
+        colours: by cell, the colour it is printed in.
+    """
+
+    title: str
+    cells: Sequence[str | None]
+    width: int | None = None
+    is_number: bool = False
+    colours: dict[str, str] | None = None
+
+
+def table_lines(columns: Sequence[TextColumn], display: Display) -> list[str]:
+    """Lays a table out: a heading, then one line a row, columns two spaces apart or more.
+
+    No cell holds two spaces in a row, so that gap always separates columns.
+    """
+    padded = [_padded(column, display, is_last=column is columns[-1]) for column in columns]
+    return [GAP.join(cells).rstrip() for cells in zip(*padded, strict=True)]
+
+
+def _padded(column: TextColumn, display: Display, *, is_last: bool) -> list[str]:
+    limit = column.width if display.is_terminal else None
+    texts = [column.title]
+    for cell in column.cells:
+        text = printable(cell or NOTHING)
+        texts.append(text if limit is None else shortened(text, limit))
+    widths = [_cell_width(text) for text in texts]
+    width = 0 if is_last and not column.is_number else max(widths)
+    paddings = [" " * (width - taken) for taken in widths]
+    if display.has_colour:
+        texts = [click.style(texts[0], bold=True), *_coloured(column, texts[1:])]
+    if column.is_number:
+        return [padding + text for padding, text in zip(paddings, texts, strict=True)]
+    return [text + padding for padding, text in zip(paddings, texts, strict=True)]
+
+
+def _coloured(column: TextColumn, texts: Sequence[str]) -> Sequence[str]:
+    colours = column.colours
+    if colours is None:
+        return texts
+    return [click.style(text, fg=colours[text]) if text in colours else text for text in texts]
+
+
+def _cell_width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return sum(_character_width(character) for character in text)
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def write(lines: Sequence[str]) -> None:
+    """Writes lines to standard output; a reader that leaves early, such as `head`, is no error."""
+    text = "\n".join(lines) + "\n"
+    encoding = sys.stdout.encoding
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes standard output once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def minute(instant: str | None) -> str | None:
+    """Shortens an ISO instant to the minute: `2026-11-23 09:00Z`."""
+    return None if instant is None else f"{instant[:10]} {instant[11:16]}Z"
+
+
+def now() -> dt.datetime:
+    """This instant, in UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+def _default_reports_dir() -> str:
+    return dotenv_values(".env").get("REPORTS_DIR") or "reports"
+
+
+def reports_dir_option(command: F) -> F:
+    """The folder that holds what is published, found as the pipeline's own settings find it."""
+    return click.option(
+        "--reports-dir",
+        envvar="REPORTS_DIR",
+        default=_default_reports_dir,
+        show_default="$REPORTS_DIR, else reports/",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder that holds the published files.",
+    )(command)

@@ -1,0 +1,325 @@
+"""`flakelag status`, in this process and, where it matters what is outside, in one of its own."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
+from pipelines.commands.status import status
+from tests.snapshots import SNAPSHOT_AT, publish_status, status_row
+
+PROGRAM = (sys.executable, "-m", "pipelines.cli", "status")
+HASH = "0123456789abcdef0123456789abcdef01234567"
+
+FLEET = (
+    status_row("new", deployment_status="no_deployment", commits_behind=None),
+    status_row(
+        "lost",
+        deployment_status="unknown",
+        unknown_reason="path_not_in_derivations",
+        commits_behind=None,
+        flake_id=None,
+        flake_name=None,
+    ),
+    status_row(
+        "slow",
+        deployment_status="behind",
+        commits_behind=34,
+        hours_behind=290.25,
+        current_commit_hash=HASH,
+        deployment_time=SNAPSHOT_AT,
+    ),
+    status_row("fine"),
+    status_row("eager", deployment_status="ahead", flake_id=2, flake_name="desktops"),
+)
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
+    publish_status(tmp_path, "2026-11-22", status_row("yesterday"))
+    publish_status(tmp_path, "2026-11-23", *FLEET)
+    return tmp_path
+
+
+def call(reports: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(status, [*arguments, "--reports-dir", str(reports)])
+
+
+def rows_of(output: str) -> list[list[str]]:
+    """The table below the summary, split where the help says that columns are split."""
+    return [re.split(r"  +", line.strip()) for line in output.split("\n")[2:] if line]
+
+
+def hostnames(output: str) -> list[str]:
+    return [row[0] for row in rows_of(output)[1:]]
+
+
+def run(
+    reports: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*PROGRAM, *arguments, "--reports-dir", str(reports)],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_on_terminal(
+    reports: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> str:
+    """What a person sees: standard output is a terminal."""
+    primary, secondary = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, *arguments, "--reports-dir", str(reports)],
+        env={**os.environ, "TERM": "xterm", **(environment or {})},
+        stdout=secondary,
+    ) as process:
+        os.close(secondary)
+        seen = _read_to_end(primary)
+        process.wait()
+    os.close(primary)
+    return seen.decode()
+
+
+def _read_to_end(terminal: int) -> bytes:
+    seen = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:
+            # How a terminal on Linux says that its last writer has gone.
+            return seen
+        if not part:
+            return seen
+        seen += part
+
+
+class TestTable:
+    def test_shows_the_newest_snapshot_in_triage_order(self, reports: Path) -> None:
+        result = call(reports)
+
+        assert hostnames(result.output) == ["new", "lost", "slow", "fine", "eager"]
+        assert rows_of(result.output)[3] == [
+            "slow", "behind", "34", "290.2", "infra", HASH, "-", "2026-11-23 09:00Z", "-",
+        ]  # fmt: skip
+        assert rows_of(result.output)[2][-1] == "path_not_in_derivations"
+
+    def test_says_of_when_the_snapshot_is_and_how_many_are_in_each_status(
+        self, reports: Path
+    ) -> None:
+        summary = call(reports).output.split("\n")[0]
+
+        assert re.match(r"Snapshot of 2026-11-23 09:00Z, \d+\w( \d+\w)? old\. ", summary)
+        assert "Systems: 5 (1 no_deployment, 1 unknown, 1 behind, 1 up_to_date, 1 ahead)" in summary
+
+    def test_filters_by_flake_and_status_and_limits_what_is_shown(self, reports: Path) -> None:
+        assert hostnames(call(reports, "--flake", "desktops").output) == ["eager"]
+        both = call(reports, "--flake", "infra", "--flake", "desktops").output
+        assert hostnames(both) == ["new", "slow", "fine", "eager"]
+        chosen = call(reports, "--status", "behind", "--status", "unknown").output
+        assert hostnames(chosen) == ["lost", "slow"]
+        limited = call(reports, "--limit", "2").output
+        assert hostnames(limited) == ["new", "lost"]
+        assert "Systems: 5" in limited
+
+    def test_hostile_names_are_shown_whole_and_obeyed_by_nothing(self, tmp_path: Path) -> None:
+        long = "x" * 253
+        publish_status(
+            tmp_path,
+            "2026-11-23",
+            status_row("\x1b[2J\x1b]0;owned\x07"),
+            status_row("two\nlines\ttab"),
+            status_row("\u202egnp", flake_name="two  spaces"),
+            status_row(long),
+            status_row("宽宽"),
+        )
+
+        output = call(tmp_path).output
+
+        assert "\x1b" not in output
+        assert hostnames(output) == [
+            r"\x1b[2J\x1b]0;owned\x07",
+            r"two\nlines\ttab",
+            r"\u202egnp",
+            long,
+            "宽宽",
+        ]
+        assert rows_of(output)[3][4] == "two spaces"
+
+
+class TestExitStatus:
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ((), 1),
+            (("--status", "up_to_date", "--status", "ahead"), 0),
+            (("--flake", "desktops"), 0),
+            (("--flake", "desktops", "--status", "behind"), 0),
+            (("--status", "unknown"), 1),
+            (("--status", "no_deployment"), 1),
+            (("--limit", "1", "--flake", "infra"), 1),
+            (("--json",), 1),
+            (("--json", "--flake", "desktops"), 0),
+        ],
+    )
+    def test_says_whether_all_that_is_chosen_is_current(
+        self, reports: Path, arguments: Sequence[str], expected: int
+    ) -> None:
+        assert call(reports, *arguments).exit_code == expected
+
+    def test_a_status_that_does_not_exist_is_answered_with_those_that_do(
+        self, reports: Path
+    ) -> None:
+        result = call(reports, "--status", "late")
+
+        assert result.exit_code == 2
+        for name in DEPLOYMENT_STATUSES:
+            assert name in result.output
+
+    def test_a_flake_that_does_not_exist_is_answered_with_those_alike(self, reports: Path) -> None:
+        result = call(reports, "--flake", "desktop")
+
+        assert result.exit_code == 2
+        assert "no system belongs to a flake named 'desktop'; there is: desktops." in result.output
+
+    def test_without_a_snapshot_it_says_what_to_do(self, tmp_path: Path) -> None:
+        result = call(tmp_path / "nowhere")
+
+        assert result.exit_code == 2
+        assert "make report" in result.output
+        assert "REPORTS_DIR" in result.output
+
+    def test_a_broken_file_is_an_error(self, reports: Path) -> None:
+        file = reports / "system_deployment_status" / "date=2026-11-23" / "data.parquet"
+        file.write_bytes(b"not Parquet")
+
+        result = call(reports)
+
+        assert result.exit_code == 2
+        assert str(file) in result.output
+
+    def test_a_snapshot_without_systems_is_an_error(self, tmp_path: Path) -> None:
+        publish_status(tmp_path, "2026-11-23")
+
+        assert call(tmp_path).exit_code == 2
+
+
+class TestJson:
+    def answer(self, reports: Path, *arguments: str) -> Any:
+        return json.loads(call(reports, "--json", *arguments).output)
+
+    def test_has_the_documented_shape(self, reports: Path) -> None:
+        answer = self.answer(reports)
+
+        assert set(answer) == {
+            "snapshot_at", "extracted_at", "snapshot_date", "snapshot_age_seconds",
+            "systems_total", "counts", "systems",
+        }  # fmt: skip
+        assert answer["snapshot_at"] == "2026-11-23T09:00:00.000000Z"
+        assert answer["snapshot_date"] == "2026-11-23"
+        assert answer["counts"] == dict.fromkeys(DEPLOYMENT_STATUSES, 1)
+        assert answer["systems_total"] == 5
+
+    def test_systems_have_every_column_of_the_data_dictionary(self, reports: Path) -> None:
+        system = self.answer(reports)["systems"][2]
+
+        assert set(system) == set(SYSTEM_DEPLOYMENT_STATUS.column_names) - {
+            "snapshot_at", "extracted_at", "snapshot_date",
+        }  # fmt: skip
+        assert system["hostname"] == "slow"
+        assert system["commits_behind"] == 34
+        assert system["hours_behind"] == 290.25
+        assert system["deployment_time"] == "2026-11-23T09:00:00.000000Z"
+        assert system["is_registered"] is True
+        assert system["environment"] is None
+
+    def test_filters_apply(self, reports: Path) -> None:
+        answer = self.answer(reports, "--status", "behind", "--status", "unknown", "--limit", "1")
+
+        assert [system["hostname"] for system in answer["systems"]] == ["lost"]
+        assert answer["systems_total"] == 2
+
+
+class TestOutside:
+    """What only shows from outside the process."""
+
+    def test_a_pipe_gets_no_colour_and_nothing_is_shortened(self, reports: Path) -> None:
+        result = run(reports, environment={"FORCE_COLOR": "1", "TERM": "xterm"})
+
+        assert result.returncode == 1
+        assert result.stderr == ""
+        assert "\x1b" not in result.stdout
+        assert HASH in result.stdout
+
+    def test_a_terminal_gets_colour_unless_it_is_not_wanted(self, reports: Path) -> None:
+        coloured = run_on_terminal(reports)
+        plain = run_on_terminal(reports, environment={"NO_COLOR": "1"})
+
+        assert "\x1b[31mbehind\x1b[0m" in coloured
+        assert "\x1b" not in plain
+        assert HASH[:7] + "…" in plain
+        assert re.sub(r"\x1b\[\d+m", "", coloured).split("\r\n")[2:] == plain.split("\r\n")[2:]
+
+    def test_a_reader_that_leaves_early_is_no_error(self, tmp_path: Path) -> None:
+        rows = [status_row(f"host-{number:05}") for number in range(5_000)]
+        publish_status(tmp_path, "2026-11-23", *rows)
+        with subprocess.Popen(
+            [*PROGRAM, "--reports-dir", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.readline()
+            process.stdout.close()
+            errors = process.stderr.read()
+
+        assert errors == b""
+        assert process.returncode == 0
+
+    def test_an_output_that_can_not_show_a_name_escapes_it(self, tmp_path: Path) -> None:
+        publish_status(tmp_path, "2026-11-23", status_row("schön"))
+
+        result = run(tmp_path, environment={"PYTHONIOENCODING": "ascii"})
+
+        assert r"sch\xf6n" in result.stdout
+
+    def test_finds_the_reports_as_the_pipeline_does(self, reports: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "project"
+        folder.mkdir()
+        (folder / ".env").write_text(f"REPORTS_DIR={reports}\n", encoding="utf-8")
+        root = Path(__file__).parents[2]
+        result = subprocess.run(
+            PROGRAM,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(root), "REPORTS_DIR": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert result.returncode == 1
+        assert "slow" in result.stdout
+
+    @pytest.mark.parametrize("arguments", [(), ("--json",), ("--flake", "infra")])
+    def test_waits_for_neither_pandas_nor_dagster(
+        self, reports: Path, arguments: Sequence[str]
+    ) -> None:
+        """Their imports alone would take longer than the second in which it has to answer."""
+        result = run(reports, *arguments, environment={"PYTHONPROFILEIMPORTTIME": "1"})
+
+        imported = {line.rsplit("|", 1)[-1].strip() for line in result.stderr.split("\n")}
+        assert "pyarrow.parquet" in imported
+        assert not imported & {"pandas", "dagster"}
