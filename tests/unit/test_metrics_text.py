@@ -1,0 +1,163 @@
+from collections.abc import Callable, Iterator
+
+import pandas as pd
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
+
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.metrics_text import fleet_metrics_text
+
+SNAPSHOT_AT = pd.Timestamp("2026-11-23T09:00:00Z")
+EXTRACTED_AT = pd.Timestamp("2026-11-23T09:00:05.250000Z")
+
+# The library declares no types for it.
+parse_openmetrics: Callable[[str], Iterator[Metric]] = openmetrics.text_string_to_metric_families
+
+Samples = dict[tuple[tuple[str, str], ...], float]
+
+
+def systems(*rows: tuple[int | None, str | None, str, int | None, float | None]) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        rows, columns=["flake_id", "flake_name", "deployment_status", "commits_behind", "hours"]
+    )
+    return frame.assign(
+        hostname=[f"host-{number}" for number in range(len(rows))],
+        flake_id=frame["flake_id"].astype("Int64"),
+        commits_behind=frame["commits_behind"].astype("Int64"),
+        hours_behind=frame.pop("hours").astype("float64"),
+    )
+
+
+def flakes(*rows: tuple[int, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["flake_id", "flake_name"]).astype({"flake_id": "Int64"})
+
+
+def text_of(status: pd.DataFrame, flake_status: pd.DataFrame) -> str:
+    return fleet_metrics_text(status, flake_status, SNAPSHOT_AT, EXTRACTED_AT)
+
+
+def samples(text: str, name: str) -> Samples:
+    """The samples of one metric; both parsers must agree on them."""
+    both = [
+        {
+            tuple(sample.labels.items()): sample.value
+            for family in parse(text)
+            for sample in family.samples
+            if sample.name == name
+        }
+        for parse in (parse_openmetrics, parse_prometheus)
+    ]
+    assert both[0] == both[1]
+    return both[0]
+
+
+def labels(**values: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(values.items()))
+
+
+def test_systems_are_counted_by_flake_and_status_with_zeros() -> None:
+    status = systems(
+        (1, "infra", "behind", 3, 7.0),
+        (1, "infra", "behind", 1, 2.0),
+        (1, "infra", "up_to_date", 0, None),
+        (None, None, "unknown", None, None),
+    )
+
+    counted = samples(text_of(status, flakes((1, "infra"), (2, "idle"))), "flakelag_systems")
+
+    assert len(counted) == 3 * len(DEPLOYMENT_STATUSES)
+    assert sum(counted.values()) == len(status)
+    assert counted[labels(flake_id="1", flake="infra", status="behind")] == 2
+    assert counted[labels(flake_id="1", flake="infra", status="ahead")] == 0
+    assert counted[labels(flake_id="2", flake="idle", status="up_to_date")] == 0
+    assert counted[labels(flake_id="none", flake="none", status="unknown")] == 1
+
+
+def test_a_system_whose_flake_is_gone_is_counted() -> None:
+    status = systems((9, None, "no_deployment", None, None))
+
+    counted = samples(text_of(status, flakes((1, "infra"))), "flakelag_systems")
+
+    assert counted[labels(flake_id="9", flake="none", status="no_deployment")] == 1
+
+
+def test_flakes_of_one_name_stay_apart() -> None:
+    status = systems((1, "infra", "behind", 3, 7.0), (2, "infra", "behind", 5, 9.0))
+    text = text_of(status, flakes((1, "infra"), (2, "infra")))
+
+    behind = samples(text, "flakelag_commits_behind")
+
+    assert behind[labels(flake_id="1", flake="infra", quantile="1")] == 3
+    assert behind[labels(flake_id="2", flake="infra", quantile="1")] == 5
+
+
+def test_quantiles_are_over_the_systems_whose_lag_is_known() -> None:
+    status = systems(
+        (1, "infra", "unknown", None, None),
+        (1, "infra", "no_deployment", None, None),
+        (1, "infra", "behind", 10, 100.0),
+        (1, "infra", "behind", 4, 50.0),
+        (1, "infra", "ahead", 0, None),
+    )
+    text = text_of(status, flakes((1, "infra")))
+
+    # Of 10, 4 and 0: the median is 4, the 90th percentile lies 0.8 of the way from 4 to 10.
+    commits = samples(text, "flakelag_commits_behind")
+    assert commits[labels(flake_id="1", flake="infra", quantile="0.5")] == 4
+    assert commits[labels(flake_id="1", flake="infra", quantile="0.9")] == pytest.approx(8.8)
+    assert commits[labels(flake_id="1", flake="infra", quantile="1")] == 10
+    # Of 100, 50 and 0.
+    hours = samples(text, "flakelag_hours_behind")
+    assert hours[labels(flake_id="1", flake="infra", quantile="0.5")] == 50
+    assert hours[labels(flake_id="1", flake="infra", quantile="0.9")] == pytest.approx(90)
+    assert hours[labels(flake_id="1", flake="infra", quantile="1")] == 100
+
+
+def test_a_flake_without_a_known_lag_has_no_quantile() -> None:
+    text = text_of(systems((1, "infra", "unknown", None, None)), flakes((1, "infra")))
+
+    assert samples(text, "flakelag_commits_behind") == {}
+    assert samples(text, "flakelag_hours_behind") == {}
+
+
+def test_instants_are_gauges_without_a_sample_timestamp() -> None:
+    text = text_of(systems(), flakes())
+
+    assert samples(text, "flakelag_snapshot_timestamp_seconds") == {(): SNAPSHOT_AT.timestamp()}
+    assert samples(text, "flakelag_extract_timestamp_seconds") == {(): EXTRACTED_AT.timestamp()}
+    parsed = [sample for family in parse_openmetrics(text) for sample in family.samples]
+    assert all(sample.timestamp is None for sample in parsed)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'quote " and \\ backslash',
+        "line\nbreak\r\n# EOF",
+        'x"} 1\nflakelag_systems{flake="forged',
+        "<script>alert(1)</script>",
+        "\u202eright to left",
+        "line separator \u2028 and \x85",
+        "наука 雪 🐧",
+        "x" * 5000,
+        "",
+    ],
+)
+def test_hostile_flake_names_come_back_as_they_were(name: str) -> None:
+    status = systems((1, name, "behind", 3, 7.0))
+    text = text_of(status, flakes((1, name)))
+
+    for metric in ("flakelag_systems", "flakelag_commits_behind", "flakelag_hours_behind"):
+        assert {dict(key)["flake"] for key in samples(text, metric)} == {name}
+
+
+def test_the_text_stays_within_what_node_exporter_reads() -> None:
+    text = text_of(systems((1, "infra", "behind", 3, 7.0)), flakes((1, "infra")))
+    lines = text.split("\n")
+
+    assert lines[-2:] == ["# EOF", ""]
+    kinds = {line.split()[1] for line in lines if line.startswith("#")}
+    assert kinds == {"HELP", "TYPE", "EOF"}
+    assert {line.split()[3] for line in lines if line.startswith("# TYPE")} == {"gauge"}
