@@ -1,0 +1,154 @@
+"""Posting a message to the webhook, whose address is a secret: it is often all that protects it."""
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import requests
+import urllib3
+from pydantic import SecretStr
+
+from pipelines.alerts.messages import Message
+
+_WORTH_TRYING_AGAIN = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
+
+
+class DeliveryError(Exception):
+    """The webhook did not take a message; the words never hold its address.
+
+    Attributes:
+        retry_after: seconds that the webhook asked to be left alone for, None if it did not.
+    """
+
+    def __init__(self, problem: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{problem} The message is kept and goes out at the next tick.")
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to keep trying; Dagster gives a sensor's tick a minute in all.
+
+    Attributes:
+        attempts: how often to post, at most.
+        connect_seconds: for one connection.
+        read_seconds: for one answer.
+        pause_seconds: before the second attempt; it doubles each time.
+        longest_pause_seconds: a webhook that asks for a longer one has to wait for a later tick.
+    """
+
+    attempts: int = 3
+    connect_seconds: float = 5
+    read_seconds: float = 8
+    pause_seconds: float = 1
+    longest_pause_seconds: float = 5
+
+
+def post(url: SecretStr, message: Message, patience: Patience | None = None) -> None:
+    """Posts the message until the webhook takes it.
+
+    A webhook that took it but did not say so in time gets it again, with the same
+    `Idempotency-Key`.
+
+    Raises:
+        DeliveryError: it took none of the attempts.
+    """
+    patience = patience or Patience()
+    pause = patience.pause_seconds
+    for attempts_left in reversed(range(patience.attempts)):
+        refusal = _try_to_post(url, message, patience)
+        if refusal is None:
+            return
+        asked_pause = refusal.error.retry_after or 0.0
+        if (
+            not attempts_left
+            or not refusal.may_pass
+            or asked_pause > patience.longest_pause_seconds
+        ):
+            raise refusal.error
+        time.sleep(max(pause, asked_pause))
+        pause *= 2
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    error: DeliveryError
+    may_pass: bool
+
+
+def _try_to_post(url: SecretStr, message: Message, patience: Patience) -> _Refusal | None:
+    try:
+        with _unlogged(), requests.Session() as session:
+            # A redirect is not followed: it would turn the POST into a GET. The answer's body is
+            # not read: it is no use, and may be endless.
+            response = session.post(
+                url.get_secret_value(),
+                json=message.payload,
+                headers={"Idempotency-Key": message.id, "User-Agent": "flakelag"},
+                timeout=(patience.connect_seconds, patience.read_seconds),
+                allow_redirects=False,
+                stream=True,
+            )
+            status = response.status_code
+            retry_after = _seconds_asked_for(response.headers.get("Retry-After"))
+            response.close()
+    except requests.Timeout:
+        return _Refusal(DeliveryError("The webhook did not answer in time."), may_pass=True)
+    except requests.ConnectionError:
+        return _Refusal(DeliveryError("The webhook can't be reached."), may_pass=True)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        # Only the class: the message quotes the address.
+        problem = f"ALERT_WEBHOOK_URL can't be posted to ({type(error).__name__})."
+        return _Refusal(DeliveryError(problem), may_pass=False)
+    return _judge(status, retry_after)
+
+
+def _judge(status: int, retry_after: float | None) -> _Refusal | None:
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return None
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        problem = f"The webhook redirects ({status}): set ALERT_WEBHOOK_URL to where it leads."
+        return _Refusal(DeliveryError(problem), may_pass=False)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _WORTH_TRYING_AGAIN:
+        return _Refusal(DeliveryError(f"The webhook answered {status}.", retry_after), True)
+    problem = f"The webhook refused the message ({status}): check ALERT_WEBHOOK_URL."
+    return _Refusal(DeliveryError(problem), may_pass=False)
+
+
+def _seconds_asked_for(retry_after: str | None) -> float | None:
+    """Reads a Retry-After header, which holds seconds or a date; None where it makes no sense."""
+    if retry_after is None:
+        return None
+    try:
+        return max(float(int(retry_after)), 0.0)
+    except ValueError:
+        pass
+    try:
+        instant = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=dt.UTC)
+    return max((instant - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keeps urllib3 from logging the request's path, in which webhooks carry their secret."""
+    logger = logging.getLogger("urllib3.connectionpool")
+    logger.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_nothing)
+
+
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False

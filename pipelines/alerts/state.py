@@ -1,0 +1,105 @@
+"""What people were told of, kept in a file, so that a restart neither repeats nor loses a message.
+
+Not in the sensor's cursor: Dagster stores that only when a tick ends well, and stores it anew with
+every tick, while this is written before a message goes out and can name every system of a fleet.
+"""
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines.alerts.messages import Message
+
+
+class AlertStateError(Exception):
+    """The kept state can't be used; the message says what to do."""
+
+
+class AlertsBusyError(Exception):
+    """Another process is telling people at this moment."""
+
+
+class AlertState(BaseModel):
+    """What one kind of alert has seen and told.
+
+    Attributes:
+        version: of this layout.
+        position: up to where the source was seen; None before the first look.
+        told: ids of the conditions that stand and were told.
+        pending: a message that is decided on but not delivered yet.
+        not_before: the webhook asked to be left alone until then.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    version: Literal[1] = 1
+    position: int | str | None = None
+    told: frozenset[str] = frozenset()
+    pending: Message | None = None
+    not_before: dt.datetime | None = None
+
+
+class AlertStateFile:
+    """The file that keeps one `AlertState`; each change replaces it whole."""
+
+    def __init__(self, reports_dir: Path, name: str) -> None:
+        store = reports_dir / "_store"
+        self._path = store / "alerts" / f"{name}.json"
+        self._lock_path = store / "locks" / f"alerts-{name}.lock"
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Holds the state for one process at a time.
+
+        Raises:
+            AlertsBusyError: another process holds it.
+        """
+        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._lock_path, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise AlertsBusyError(f"{self._path.name} is held by another process.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def load(self) -> AlertState:
+        """Reads the state; one that was never written is empty.
+
+        Raises:
+            AlertStateError: the file holds something else.
+        """
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return AlertState()
+        try:
+            return AlertState.model_validate_json(text)
+        except ValidationError:
+            raise AlertStateError(
+                f"{self._path} can't be understood. Delete it to begin anew; what stands then is "
+                "told once more."
+            ) from None
+
+    def save(self, state: AlertState) -> None:
+        """Writes the state so that a crash leaves either the old one or the new one."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._path.with_suffix(".tmp")
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(state.model_dump_json())
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,142 @@
+"""Sensors that tell people: of failed runs and checks, and of systems that are newly far behind."""
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import dagster as dg
+from pydantic import SecretStr
+
+from pipelines.alerts.conditions import decide_on_runs, decide_on_systems, systems_behind
+from pipelines.alerts.delivery import post
+from pipelines.alerts.finished_runs import end_of_log, runs_finished_after
+from pipelines.alerts.state import AlertsBusyError, AlertState, AlertStateFile
+from pipelines.alerts.telling import look_and_tell, with_decision
+from pipelines.commands.published import (
+    STATUS_DATASET,
+    UnreadableReportsError,
+    partition_files,
+    read_columns,
+    rows_of,
+)
+
+SECONDS_BETWEEN_LOOKS = 60
+
+NO_WEBHOOK = "ALERT_WEBHOOK_URL is not set: nobody is told."
+
+_STATUS_COLUMNS = ("hostname", "flake_name", "commits_behind", "hours_behind", "behind_since")
+
+
+class AlertSettings(Protocol):
+    """What the sensors need of the settings."""
+
+    @property
+    def alert_webhook_url(self) -> SecretStr | None:
+        """Where messages are posted; None: nowhere."""
+        ...
+
+    @property
+    def alert_commits_behind(self) -> int:
+        """Tell of a system that is behind by more commits than this."""
+        ...
+
+    @property
+    def alert_hours_behind(self) -> float:
+        """Tell of a system that is behind by more hours than this."""
+        ...
+
+    @property
+    def reports_dir(self) -> Path:
+        """Where reports are published, and where what was told is kept."""
+        ...
+
+
+def build_sensors(
+    settings_provider: Callable[[], AlertSettings],
+) -> list[dg.SensorDefinition]:
+    """The sensors of flakelag.
+
+    They run by default, and skip as long as no webhook is set: setting `ALERT_WEBHOOK_URL` is all
+    that it takes to be told.
+
+    Args:
+        settings_provider: gives the settings anew at each tick.
+    """
+
+    @dg.sensor(
+        name="tell_of_failures",
+        description="Posts failed runs and failed asset checks to the webhook, each once.",
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def tell_of_failures(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        def look(state: AlertState) -> AlertState:
+            if not isinstance(state.position, int):
+                # What failed before anybody asked to be told is no news.
+                return state.model_copy(update={"position": end_of_log(context.instance)})
+            finished = runs_finished_after(
+                context.instance, state.position, lambda run: _is_of_this_location(context, run)
+            )
+            decision = decide_on_runs(state.told, finished.outcomes)
+            return with_decision(state, decision, finished.position, _now())
+
+        return _tell(settings_provider(), "failures", look)
+
+    @dg.sensor(
+        name="tell_of_systems_behind",
+        description=(
+            "Posts the systems that are newly behind by more than ALERT_COMMITS_BEHIND commits or "
+            "ALERT_HOURS_BEHIND hours to the webhook, each once until it has caught up."
+        ),
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def tell_of_systems_behind() -> dg.SkipReason:
+        settings = settings_provider()
+        return _tell(settings, "systems_behind", lambda state: _look_at_systems(state, settings))
+
+    return [tell_of_failures, tell_of_systems_behind]
+
+
+def _tell(
+    settings: AlertSettings, name: str, look: Callable[[AlertState], AlertState]
+) -> dg.SkipReason:
+    url = settings.alert_webhook_url
+    if url is None:
+        return dg.SkipReason(NO_WEBHOOK)
+    file = AlertStateFile(settings.reports_dir, name)
+    try:
+        return dg.SkipReason(look_and_tell(file, look, lambda message: post(url, message), _now()))
+    except (AlertsBusyError, UnreadableReportsError) as reason:
+        return dg.SkipReason(str(reason))
+
+
+def _look_at_systems(state: AlertState, settings: AlertSettings) -> AlertState:
+    file = partition_files(settings.reports_dir, STATUS_DATASET)[-1]
+    thresholds = (settings.alert_commits_behind, settings.alert_hours_behind)
+    # Taken before reading: if the file is replaced in between, the next tick looks again.
+    position = f"{file.parent.name} {file.stat().st_mtime_ns} {thresholds}"
+    if position == state.position:
+        return state
+    rows = rows_of(read_columns(file, _STATUS_COLUMNS))
+    commits, hours = thresholds
+    standing = systems_behind(rows, commits=commits, hours=hours)
+    return with_decision(state, decide_on_systems(state.told, standing), position, _now())
+
+
+def _is_of_this_location(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
+    """Whether the run is of this project, where a Dagster instance serves several.
+
+    Runs of the `flakelag` command have no origin; the name of their job tells.
+    """
+    ours = context.code_location_origin
+    its = run.remote_job_origin
+    if ours is not None and its is not None:
+        location = its.repository_origin.code_location_origin.location_name
+        return bool(location == ours.location_name)
+    return context.repository_def is None or context.repository_def.has_job(run.job_name)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
