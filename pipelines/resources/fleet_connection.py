@@ -177,7 +177,7 @@ class FleetConnection:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A broken connection that does not close cleanly is gone all the same; what broke it counts.
+        # A broken connection that does not close is gone all the same; what broke it counts.
         _attempt(self._connection.close, self._statement_failed)
 
     def run(self, *statements: str) -> None:
