@@ -1,6 +1,6 @@
 """How far each commit got among the systems of its flake, and when."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,13 @@ from assets.compute.encoding import (
     translate,
 )
 from assets.compute.lead_times import PAIRS_AT_ONCE
-from assets.compute.ranges import bounded_slices, expand
-from assets.compute.running_commits import PIECES_AT_ONCE, Pieces, RunningCommits
+from assets.compute.rollout_progress import NEVER, RolloutProgress
+from assets.compute.running_commits import PIECES_AT_ONCE, RunningCommits
 from assets.compute.status import judge
 from assets.compute.timeline import FleetTimeline
 
-NEVER = np.iinfo(np.int64).max
-PERCENTAGES = (50, 90, 100)
+_PERCENTAGES = (50, 90, 100)
+_DAYS_AT_ONCE = 32
 
 
 def commit_rollouts(
@@ -35,9 +35,8 @@ def commit_rollouts(
 ) -> pd.DataFrame:
     """How far each commit had got at `snapshot_at`.
 
-    Memory: some 300 bytes a commit and deployment, and what the two bounds allow (100 bytes a pair
-    or piece); none for the (host, commit) pairs beyond. Time grows with these pairs, some 50 ns
-    each.
+    Memory: some 200 bytes a commit, host and deployment, and what the two bounds allow (100 bytes a
+    pair or piece); none for the (host, commit) pairs beyond. Time grows with these pairs.
 
     Args:
         timeline: the fleet.
@@ -46,164 +45,137 @@ def commit_rollouts(
         pieces_at_once: how many pieces of host time may be in memory together.
 
     Returns:
-        One row a visible commit, by flake_name, flake_id, then the newest first. Columns as in
-        `assets.schemas.COMMIT_ROLLOUTS`.
+        One row a visible commit, by flake_name, flake_id (flakes without a name last), then the
+        newest first. Columns as in `assets.schemas.COMMIT_ROLLOUTS`.
     """
-    commits = timeline.commits
-    instant = instant_microseconds(snapshot_at)
-    systems = _systems_at(timeline, instant)
-    eligible = np.bincount(
-        systems.flake[systems.flake != NOTHING], minlength=len(commits.flake_ids)
-    ).astype(np.int64)
-    milestones = [np.ones(len(eligible), np.int64)]
-    milestones += [-(-eligible * percentage // 100) for percentage in PERCENTAGES]
-    progress = _Progress.none_yet(milestones, commits.flake)
-    marks = np.full(len(timeline.hosts.names), NOTHING, np.int64)
+    return next(
+        rollouts_of_days(
+            timeline, [snapshot_at], pairs_at_once=pairs_at_once, pieces_at_once=pieces_at_once
+        )
+    )
+
+
+def rollouts_of_days(
+    timeline: FleetTimeline,
+    snapshots_at: Sequence[pd.Timestamp],
+    *,
+    pairs_at_once: int = PAIRS_AT_ONCE,
+    pieces_at_once: int = PIECES_AT_ONCE,
+) -> Iterator[pd.DataFrame]:
+    """`commit_rollouts` of many instants, in ascending order: each goes on where the last ended.
+
+    Where a system leaves a flake its rollouts are counted anew, and so are all every 32 instants;
+    memory grows, beyond that of one instant, with the commits times the systems that join their
+    flake within 32 instants.
+    """
     running = RunningCommits.of(timeline)
-    for pieces in running.pieces(running.earliest, instant, pieces_at_once):
-        own = systems.flake_by_host[pieces.host] == commits.flake[pieces.commit]
-        for positions, reached_at in _newly_reached(timeline, pieces, own, marks, pairs_at_once):
-            progress.advance(positions, reached_at)
-    return _rows(timeline, snapshot_at, systems, eligible, progress)
+    for first in range(0, len(snapshots_at), _DAYS_AT_ONCE):
+        batch = snapshots_at[first : first + _DAYS_AT_ONCE]
+        yield from _follow(timeline, running, batch, pairs_at_once, pieces_at_once)
 
 
 @dataclass(frozen=True)
 class _Systems:
-    """The systems that have a status at T: one element a system.
+    """The systems that have a status at T.
 
     Attributes:
-        flake: code of the associated flake, `NOTHING` where there is none.
-        current: position of the current commit, `NOTHING` where there is none.
-        flake_by_host: by host code, the same as `flake`; `NOTHING` also for hosts without a status.
+        instant: T in microseconds.
+        flake_by_host: by host code, the associated flake's code, `NOTHING` where there is none.
+        current_by_host: by host code, position of the current commit where it is of that flake.
+        eligible: by flake code, how many systems are associated with it.
     """
 
-    flake: Integers
-    current: Integers
+    instant: int
     flake_by_host: Integers
-
-
-def _systems_at(timeline: FleetTimeline, instant: int) -> _Systems:
-    hosts = timeline.hosts
-    last_states = timeline.states.last_states(instant)
-    is_registered = hosts.registered_before(instant)
-    with_status = np.flatnonzero((is_registered | (last_states != NOTHING)) & ~hosts.is_deactivated)
-    standing = judge(
-        timeline,
-        paths=translate(timeline.states.runs(last_states[with_status]), timeline.states.run_path),
-        registered_flake=np.where(
-            is_registered[with_status], hosts.registered_flake[with_status], NOTHING
-        ),
-        instant=instant,
-    )
-    flake_by_host = np.full(len(hosts.names), NOTHING, np.int64)
-    flake_by_host[with_status] = standing.flake
-    return _Systems(standing.flake, standing.current, flake_by_host)
-
-
-@dataclass(frozen=True)
-class _Progress:
-    """How many systems each commit has reached, and when it reached its milestones.
-
-    Attributes:
-        counts: by position, how many systems it has reached so far.
-        milestones: by milestone and position, the number of systems that makes it.
-        reached_at: by milestone and position, microseconds; `NEVER` until it happens.
-    """
-
-    counts: Integers
-    milestones: list[Integers]
-    reached_at: list[Integers]
+    current_by_host: Integers
+    eligible: Integers
 
     @classmethod
-    def none_yet(cls, milestones_by_flake: list[Integers], flake: Integers) -> "_Progress":
-        milestones = [by_flake[flake] for by_flake in milestones_by_flake]
+    def at(cls, timeline: FleetTimeline, instant: int) -> "_Systems":
+        """Judges all systems at an instant."""
+        hosts, states, commits = timeline.hosts, timeline.states, timeline.commits
+        last_states = states.last_states(instant)
+        is_registered = hosts.registered_before(instant)
+        standing = judge(
+            timeline,
+            paths=translate(states.runs(last_states), states.run_path),
+            registered_flake=np.where(is_registered, hosts.registered_flake, NOTHING),
+            instant=instant,
+        )
+        flake = np.where(hosts.is_deactivated, NOTHING, standing.flake)
+        is_own = (flake != NOTHING) & (translate(standing.current, commits.flake) == flake)
         return cls(
-            np.zeros(len(flake), np.int64),
-            milestones,
-            [np.full(len(flake), NEVER) for _ in milestones],
+            instant=instant,
+            flake_by_host=flake,
+            current_by_host=np.where(is_own, standing.current, NOTHING),
+            eligible=np.bincount(flake[flake != NOTHING], minlength=len(commits.flake_ids)),
         )
 
-    def advance(self, positions: Integers, reached_at: Integers) -> None:
-        """Takes note of further (system, commit) pairs; none is earlier than those before."""
-        # Position and rank share one integer, which sorts far faster than an argsort would.
-        radix = len(positions)
-        keys = positions * radix + np.arange(radix)
-        keys.sort()
-        position, pair = keys // radix, keys % radix
-        is_first = np.diff(position, prepend=NOTHING) != 0
-        first = np.flatnonzero(is_first)
-        number = np.arange(radix) - first[np.cumsum(is_first) - 1] + 1 + self.counts[position]
-        for milestone, instant in zip(self.milestones, self.reached_at, strict=True):
-            made = number == milestone[position]
-            instant[position[made]] = reached_at[pair[made]]
-        self.counts[position[first]] += np.diff(first, append=radix)
+    @property
+    def milestones(self) -> list[Integers]:
+        """By flake code, the ranks of the first system and of the one that makes a percentage."""
+        percentages = [-(-self.eligible * each // 100) for each in _PERCENTAGES]
+        return [np.ones(len(self.eligible), np.int64), *percentages]
 
 
-def _newly_reached(
+def _follow(
     timeline: FleetTimeline,
-    pieces: Pieces,
-    own: Booleans,
-    marks: Integers,
+    running: RunningCommits,
+    snapshots_at: Sequence[pd.Timestamp],
     pairs_at_once: int,
-) -> Iterator[tuple[Integers, Integers]]:
-    """The commits that reach a system in these pieces: positions and instants, in order of time.
+    pieces_at_once: int,
+) -> Iterator[pd.DataFrame]:
+    commits = timeline.commits
+    systems = [_Systems.at(timeline, instant_microseconds(at)) for at in snapshots_at]
+    progress = RolloutProgress(
+        commits, len(timeline.hosts.names), [ranks for each in systems for ranks in each.milestones]
+    )
+    first_run_at = running.first_starts(len(timeline.hosts.names))
+    reached, before = running.earliest, systems[0].flake_by_host
+    for snapshot_at, now in zip(snapshots_at, systems, strict=True):
+        restarted = _flakes_to_restart(before, now, joined_late=first_run_at < reached)
+        spans_of_time = [(running, reached, now.instant)]
+        if restarted.any():
+            hosts = (now.flake_by_host != NOTHING) & restarted[now.flake_by_host]
+            progress.forget(restarted, hosts)
+            spans_of_time.insert(0, (running.of_hosts(hosts), running.earliest, reached))
+        for ran, since, until in spans_of_time:
+            for pieces in ran.pieces(since, until, pieces_at_once):
+                is_own = now.flake_by_host[pieces.host] == commits.flake[pieces.commit]
+                progress.advance(pieces.where(is_own), pairs_at_once)
+        reached, before = now.instant, now.flake_by_host
+        yield _rows(timeline, snapshot_at, now, progress)
 
-    `marks` holds the greatest commit that each host has reached, and is moved on.
+
+def _flakes_to_restart(before: Integers, now: _Systems, joined_late: Booleans) -> Booleans:
+    """By flake code, whether its systems so far are not those of before and newcomers.
+
+    A newcomer that ran something before it joined reached commits at instants already passed.
     """
-    order = np.flatnonzero(own)
-    order = order[np.lexsort((pieces.start[order], pieces.host[order]))]
-    host, commit, start = pieces.host[order], pieces.commit[order], pieces.start[order]
-    flake_start = timeline.commits.starts[timeline.commits.flake[commit]]
-    before = np.maximum(_reached_before(host, commit, marks), flake_start - 1)
-    np.maximum.at(marks, host, commit)
-
-    advancing = np.flatnonzero(commit > before)
-    advancing = advancing[np.argsort(start[advancing], kind="stable")]
-    first = before[advancing] + 1
-    counts = commit[advancing] - before[advancing]
-    for part in bounded_slices(counts, pairs_at_once):
-        owner, positions = expand(first[part], counts[part])
-        yield positions, start[advancing[part]][owner]
-
-
-def _reached_before(host: Integers, commit: Integers, marks: Integers) -> Integers:
-    """By piece, the greatest commit that its host had reached before; pieces lie by host."""
-    starts_host = np.diff(host, prepend=NOTHING) != 0
-    # A host's number leads the key, so that the maximum never reaches back to another host's.
-    radix = int(commit.max(initial=0)) + 1
-    highest = np.maximum.accumulate(np.cumsum(starts_host) * radix + commit) % radix
-    before = np.concatenate([[NOTHING], highest])[: len(highest)]
-    return np.maximum(np.where(starts_host, NOTHING, before), marks[host])
+    has_moved = before != now.flake_by_host
+    left = before[has_moved & (before != NOTHING)]
+    joined = now.flake_by_host[has_moved & (now.flake_by_host != NOTHING) & joined_late]
+    restarted = np.zeros(len(now.eligible), np.bool_)
+    restarted[left] = True
+    restarted[joined] = True
+    return restarted
 
 
 def _rows(
     timeline: FleetTimeline,
     snapshot_at: pd.Timestamp,
     systems: _Systems,
-    eligible: Integers,
-    progress: _Progress,
+    progress: RolloutProgress,
 ) -> pd.DataFrame:
     commits = timeline.commits
     codes = np.arange(len(commits.flake_ids))
-    flake_rank = _flake_ranks(timeline)
-    visible_ends = CommitClock.of(commits).ends_before(
-        codes, np.full(len(codes), instant_microseconds(snapshot_at))
-    )
+    visible_ends = CommitClock.of(commits).ends_before(codes, np.full(len(codes), systems.instant))
     shown = np.flatnonzero(np.arange(len(commits.flake)) < visible_ends[commits.flake])
-    shown = shown[np.lexsort((-shown, flake_rank[commits.flake[shown]]))]
+    shown = shown[np.lexsort((-shown, _flake_ranks(timeline)[commits.flake[shown]]))]
     flake = commits.flake[shown]
-    runs_own = (systems.current != NOTHING) & (
-        translate(systems.current, commits.flake) == systems.flake
-    )
-    current = np.bincount(systems.current[runs_own], minlength=len(commits.flake))
-    times = {
-        name: instants(reached_at[shown], reached_at[shown] != NEVER)
-        for name, reached_at in zip(
-            ("first_deployed_at", *(f"reached_{each}_percent_at" for each in PERCENTAGES)),
-            progress.reached_at,
-            strict=True,
-        )
-    }
+    current = systems.current_by_host[systems.current_by_host != NOTHING]
+    reached_at = [progress.reached_at(ranks[commits.flake])[shown] for ranks in systems.milestones]
+    first, *percentages = (instants(each, each != NEVER) for each in reached_at)
     return pd.DataFrame(
         {
             "commit_id": commits.commit_ids[shown],
@@ -211,10 +183,14 @@ def _rows(
             "commit_timestamp": instants(commits.timestamps[shown]),
             "flake_id": commits.flake_ids[flake],
             "flake_name": take_text(commits.flake_names, flake),
-            "hosts_eligible": eligible[flake],
+            "hosts_eligible": systems.eligible[flake],
             "hosts_reached": progress.counts[shown],
-            "hosts_current": current[shown],
-            **times,
+            "hosts_current": np.bincount(current, minlength=len(commits.flake))[shown],
+            "first_deployed_at": first,
+            **{
+                f"reached_{percentage}_percent_at": reached
+                for percentage, reached in zip(_PERCENTAGES, percentages, strict=True)
+            },
         }
     ).assign(
         snapshot_date=(snapshot_at - pd.Timedelta(1, "us")).date(),

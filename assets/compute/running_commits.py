@@ -6,7 +6,7 @@ of one current commit each.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,16 @@ class Pieces:
     is_registered: Booleans
     start: Integers
     end: Integers
+
+    def where(self, chosen: Booleans) -> "Pieces":
+        """The chosen pieces."""
+        return Pieces(
+            self.host[chosen],
+            self.commit[chosen],
+            self.is_registered[chosen],
+            self.start[chosen],
+            self.end[chosen],
+        )
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,26 @@ class RunningCommits:
     def earliest(self) -> int:
         """Before this instant no host ran anything."""
         return int(self.start.min(initial=ALWAYS))
+
+    def first_starts(self, host_count: int) -> Integers:
+        """By host code, the start of its first span; `ALWAYS` where it has none."""
+        first = np.full(host_count, ALWAYS)
+        np.minimum.at(first, self.host, self.start)
+        return first
+
+    def of_hosts(self, chosen: Booleans) -> "RunningCommits":
+        """The spans of the hosts that are chosen by their code."""
+        kept = chosen[self.host]
+        return replace(
+            self,
+            host=self.host[kept],
+            is_registered=self.is_registered[kept],
+            start=self.start[kept],
+            end=self.end[kept],
+            _group=self._group[kept],
+            _first_match=self._first_match[kept],
+            _end_match=self._end_match[kept],
+        )
 
     def pieces(
         self, since: int, until: int, pieces_at_once: int = PIECES_AT_ONCE

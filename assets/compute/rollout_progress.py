@@ -1,0 +1,122 @@
+"""How many systems each commit has reached so far, and when it reached certain numbers of them."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from assets.compute.commit_order import CommitOrder
+from assets.compute.encoding import NOTHING, Booleans, Integers
+from assets.compute.ranges import bounded_slices, expand
+from assets.compute.running_commits import Pieces
+
+NEVER = np.iinfo(np.int64).max
+
+
+class RolloutProgress:
+    """The commits' way through the systems of their flakes, told in order of time.
+
+    Of the (system, commit) pairs only their number is kept, and the instants of the ranks that are
+    asked for: the first system that a commit reaches has rank 1, the next 2.
+
+    Attributes:
+        counts: by commit position, how many systems it has reached.
+    """
+
+    def __init__(self, commits: CommitOrder, host_count: int, ranks: Sequence[Integers]) -> None:
+        """Begins before anything has happened.
+
+        Args:
+            commits: of all flakes.
+            host_count: how many hosts there are.
+            ranks: by flake code, ranks whose instants will be asked for, at least one; 0 is none.
+        """
+        flake_count = len(commits.flake_ids)
+        flake, wanted = np.tile(np.arange(flake_count), len(ranks)), np.concatenate(ranks)
+        # Rank 1 is asked for even where there is no host.
+        self._radix = host_count + 2
+        self._rank_keys = np.unique((flake * self._radix + wanted)[wanted > 0])
+        ranks_of_flake = np.bincount(self._rank_keys // self._radix, minlength=flake_count)
+        self._first_rank = np.cumsum(ranks_of_flake) - ranks_of_flake
+        per_commit = ranks_of_flake[commits.flake]
+        self._first_slot = np.cumsum(per_commit) - per_commit
+        self._reached_at = np.full(int(per_commit.sum()), NEVER, np.int64)
+        self._slot_counts = per_commit
+        self._commits = commits
+        self._greatest = np.full(host_count, NOTHING, np.int64)
+        self.counts: Integers = np.zeros(len(commits.flake), np.int64)
+
+    def reached_at(self, ranks: Integers) -> Integers:
+        """When each commit reached its system of that rank.
+
+        Args:
+            ranks: by commit position; 0 for none.
+
+        Returns:
+            Microseconds by position, `NEVER` until it happens.
+        """
+        commits = np.flatnonzero(ranks > 0)
+        slots, is_kept = self._slots(commits, ranks[commits])
+        instants = np.full(len(ranks), NEVER, np.int64)
+        instants[commits[is_kept]] = self._reached_at[slots[is_kept]]
+        return instants
+
+    def forget(self, flakes: Booleans, hosts: Booleans) -> None:
+        """Goes back to the beginning, for these flakes and the hosts associated with them."""
+        commits = np.flatnonzero(flakes[self._commits.flake])
+        self.counts[commits] = 0
+        _, slots = expand(self._first_slot[commits], self._slot_counts[commits])
+        self._reached_at[slots] = NEVER
+        self._greatest[hosts] = NOTHING
+
+    def advance(self, pieces: Pieces, pairs_at_once: int) -> None:
+        """Takes note of what hosts ran next, each a commit of its associated flake.
+
+        Memory: some 100 bytes for each of `pairs_at_once` (host, commit) pairs.
+        """
+        for positions, instants in self._newly_reached(pieces, pairs_at_once):
+            # Position and rank share one integer, which sorts far faster than an argsort would.
+            radix = len(positions)
+            keys = positions * radix + np.arange(radix)
+            keys.sort()
+            position, pair = keys // radix, keys % radix
+            is_first = np.diff(position, prepend=NOTHING) != 0
+            first = np.flatnonzero(is_first)
+            rank = np.arange(radix) - first[np.cumsum(is_first) - 1] + 1 + self.counts[position]
+            slots, is_kept = self._slots(position, rank)
+            self._reached_at[slots[is_kept]] = instants[pair[is_kept]]
+            self.counts[position[first]] += np.diff(first, append=radix)
+
+    def _slots(self, positions: Integers, ranks: Integers) -> tuple[Integers, Booleans]:
+        flake = self._commits.flake[positions]
+        keys = flake * self._radix + ranks
+        found = np.searchsorted(self._rank_keys, keys)
+        is_kept = found < len(self._rank_keys)
+        is_kept[is_kept] = self._rank_keys[found[is_kept]] == keys[is_kept]
+        return self._first_slot[positions] + found - self._first_rank[flake], is_kept
+
+    def _newly_reached(
+        self, pieces: Pieces, pairs_at_once: int
+    ) -> Iterator[tuple[Integers, Integers]]:
+        """The (host, commit) pairs that begin in these pieces: positions, instants, by time."""
+        order = np.lexsort((pieces.start, pieces.host))
+        host, commit, start = pieces.host[order], pieces.commit[order], pieces.start[order]
+        flake_start = self._commits.starts[self._commits.flake[commit]]
+        before = np.maximum(_greatest_before(host, commit, self._greatest), flake_start - 1)
+        np.maximum.at(self._greatest, host, commit)
+
+        further = np.flatnonzero(commit > before)
+        further = further[np.argsort(start[further], kind="stable")]
+        first, counts = before[further] + 1, commit[further] - before[further]
+        for part in bounded_slices(counts, pairs_at_once):
+            owner, positions = expand(first[part], counts[part])
+            yield positions, start[further[part]][owner]
+
+
+def _greatest_before(host: Integers, commit: Integers, greatest: Integers) -> Integers:
+    """By piece, the greatest commit that its host ran before; pieces lie by (host, time)."""
+    starts_host = np.diff(host, prepend=NOTHING) != 0
+    # A host's number leads the key, so that the maximum never reaches back to another host's.
+    radix = int(commit.max(initial=0)) + 1
+    so_far = np.maximum.accumulate(np.cumsum(starts_host) * radix + commit) % radix
+    before = np.concatenate([[NOTHING], so_far])[: len(so_far)]
+    return np.maximum(np.where(starts_host, NOTHING, before), greatest[host])
