@@ -56,5 +56,6 @@ def grant_reader_role(connection: psycopg.Connection) -> None:
 
 
 def _is_there(connection: psycopg.Connection) -> bool:
-    row = connection.execute("SELECT to_regclass('public.agent_heartbeats')").fetchone()
-    return row is not None and row[0] is not None
+    # Not to_regclass: within a transaction it may remember that there was no such table.
+    query = "SELECT FROM pg_catalog.pg_tables WHERE (schemaname, tablename) = ('public', 'flakes')"
+    return connection.execute(query).fetchone() is not None

@@ -35,8 +35,8 @@ class DemoFleet:
         seed: of everything that is random.
         generation: of the schema.
         package_derivations: rows of `derivations` that are no system.
-        deployments_per_host: at most, on average over the hosts that deploy every commit. None: as
-            many as that are, until the fleet would have 300,000.
+        deployments_per_host: at most, besides rollbacks and the like. None: 1,000, until the fleet
+            could have 300,000.
         reports_per_host: states that are no deployment, on average. None: 80, until the fleet would
             have 800,000.
         derivations_per_host: of the latest commits, besides those that were deployed. None: 200,
