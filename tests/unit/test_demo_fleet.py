@@ -10,12 +10,9 @@ import pyarrow.compute as pc
 import pytest
 
 from assets.compute.fleet import FleetTables
-from assets.compute.status import (
-    DEPLOYMENT_STATUSES,
-    UNKNOWN_REASONS,
-    system_deployment_status,
-)
+from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
 from assets.schemas import SOURCE_TABLES
 from pipelines.demo.commits import apportion
 from pipelines.demo.fleet import DemoFleet, generate_fleet, staged_tables
