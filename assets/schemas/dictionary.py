@@ -75,6 +75,8 @@ class Dataset:
         key: the columns that identify a row within one partition.
         columns: in file order.
         order_by: how the rows of a file are ordered, in words.
+        record_counts: columns that count records of the source, so that their sum over a closed day
+            falls only where the source has forgotten some.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Dataset:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     order_by: str
+    record_counts: tuple[str, ...] = ()
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -106,6 +109,21 @@ class Dataset:
     def repeated_columns(self) -> list[str]:
         """The names of the columns that a Parquet dictionary should encode."""
         return [column.name for column in self.columns if column.repeated]
+
+    @property
+    def evidence_columns(self) -> list[str]:
+        """The nullable columns that hold what was recorded, not a measure or a reason.
+
+        These are identifiers, text and instants outside a closed set of values. Where one of them
+        has turned null for the same row and the same instant, the source has lost the record.
+        """
+        return [
+            column.name
+            for column in self.columns
+            if column.nullable
+            and column.allowed is None
+            and (column.type == INSTANT or (column.type in (TEXT, INTEGER) and not column.unit))
+        ]
 
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

@@ -1,0 +1,281 @@
+"""Staged extracts: the source tables of one reading, kept for the steps of a run and for retries.
+
+Belongs here: making an extract visible only once it is complete, finding the one that belongs to a
+run, removing the old ones. Does not belong here: reading the fleet database.
+
+An extract is a folder with one Parquet file a table and `extract.json`. Whoever stages it holds the
+folder's lock alone, whoever reads it shares the lock; the kernel releases it when they die. So a
+folder is removed only if nobody lives who uses it.
+"""
+
+import datetime as dt
+import fcntl
+import json
+import os
+import re
+import shutil
+import uuid
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.interfaces import ExtractSummary
+from assets.schemas import OPTIONAL_TABLES, SOURCE_TABLES, Dataset
+from pipelines.resources.atomic_files import (
+    ReportStoreError,
+    explaining,
+    make_durable,
+    make_folder,
+)
+from pipelines.resources.parquet_files import write_stream
+
+ALWAYS_KEPT = 2
+KEPT_WHILE_RECENT = 8
+RECENT = dt.timedelta(hours=24)
+
+_LOCK = "lock"
+_SUMMARY = "extract.json"
+_NAME = re.compile(r"(?P<extracted_at>\d{8}T\d{6}\.\d{6}Z)-(?P<run_id>[\w.-]{1,100})")
+_NAME_TIME = "%Y%m%dT%H%M%S.%fZ"
+
+
+class ExtractNotFoundError(ReportStoreError):
+    """No complete extract is staged."""
+
+
+class StagedExtract:
+    """One complete reading of the fleet database.
+
+    Its files stay as long as this object lives.
+
+    Attributes:
+        path: the folder with one Parquet file a table.
+        run_id: the Dagster run that made it.
+        extracted_at: when the tables were read (UTC).
+        summary: what the extraction found, as in `extract.json`.
+    """
+
+    def __init__(self, path: Path, lock: int) -> None:
+        weakref.finalize(self, os.close, lock)
+        self.path = path
+        self.summary = json.loads((path / _SUMMARY).read_text("utf-8"))
+        self.run_id: str = self.summary["run_id"]
+        self.extracted_at = dt.datetime.fromisoformat(self.summary["extracted_at"])
+
+    @property
+    def rows_staged(self) -> Mapping[str, int]:
+        """How many rows each source table has here."""
+        rows: Mapping[str, int] = self.summary["rows_staged"]
+        return rows
+
+    def table(self, name: str) -> pa.Table:
+        """One staged table; an optional one that the fleet lacks is empty.
+
+        Raises:
+            KeyError: there is no such table.
+        """
+        file = self._file(name)
+        if file.exists():
+            with pq.ParquetFile(file) as parquet:
+                return parquet.read()
+        for optional in OPTIONAL_TABLES:
+            if optional.name == name:
+                return optional.arrow_schema.empty_table()
+        raise KeyError(f"{self.path} has no table {name}.")
+
+    def tables(self) -> dict[str, pa.Table]:
+        """The staged source tables, by name; an optional table that the fleet lacks is left out."""
+        return {
+            dataset.name: self.table(dataset.name)
+            for dataset in SOURCE_TABLES
+            if self._file(dataset.name).exists()
+        }
+
+    def _file(self, name: str) -> Path:
+        return self.path / f"{name}.parquet"
+
+
+class ExtractWriter:
+    """An extract that is being staged; nobody sees it before it is complete."""
+
+    def __init__(self, staging: Path, extracts: Path, run_id: str) -> None:
+        self._staging = staging
+        self._extracts = extracts
+        self._run_id = run_id
+
+    def write(self, dataset: Dataset, batches: Iterator[pa.RecordBatch]) -> None:
+        """Stages one table, durably; one that was staged before, as by a first try, is replaced.
+
+        Memory is bounded by a row group. The key is not looked at: the extraction sees to it.
+
+        Raises:
+            ReportStoreError: the disk is full, and the like.
+            UnpublishableDataError: a batch is not what the dataset says.
+            Exception: whatever the iterator raises passes through.
+        """
+        write_stream(self._staging / f"{dataset.name}.parquet", dataset, batches)
+
+    def complete(self, summary: ExtractSummary) -> None:
+        """Makes the extract visible, whole.
+
+        Raises:
+            ReportStoreError: the disk is full, and the like.
+        """
+        said = {
+            "run_id": self._run_id,
+            "extracted_at": summary.extracted_at.astimezone(dt.UTC).isoformat(),
+            "generation": summary.generation,
+            "rows_read": dict(summary.rows_read),
+            "rows_staged": dict(summary.rows_staged),
+            "rows_quarantined": dict(summary.rows_quarantined),
+        }
+        name = f"{summary.extracted_at.astimezone(dt.UTC):{_NAME_TIME}}-{self._run_id}"
+        with explaining(self._extracts / name):
+            (self._staging / _SUMMARY).write_text(json.dumps(said, indent=2), "utf-8")
+            make_durable(self._staging / _SUMMARY)
+            make_durable(self._staging)
+            make_folder(self._extracts)
+            self._staging.rename(self._extracts / name)
+            make_durable(self._extracts)
+
+
+class ExtractStaging:
+    """The extracts under one folder.
+
+    Args:
+        extracts: folder of the complete ones.
+        staging: folder of those that are being staged or removed, on the same filesystem.
+    """
+
+    def __init__(self, extracts: Path, staging: Path) -> None:
+        self._extracts = extracts
+        self._staging = staging
+
+    @contextmanager
+    def new(self, run_id: str) -> Iterator[ExtractWriter]:
+        """Begins to stage an extract; what is not complete at the end of the block is removed.
+
+        Raises:
+            ReportStoreError: the folder can't be made.
+            ValueError: the run's id can't be part of a file name.
+        """
+        if not re.fullmatch(r"[\w.-]{1,100}", run_id):
+            raise ValueError(f"{run_id!r} can't be part of the name of an extract's folder.")
+        self._remove_abandoned()
+        with explaining(self._staging):
+            folder, lock = self._new_folder()
+        try:
+            yield ExtractWriter(folder, self._extracts, run_id)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+        self._remove_old()
+
+    def newest(self) -> StagedExtract | None:
+        """The newest complete extract, if there is one."""
+        return self._first(self._names())
+
+    def for_run(self, run_ids: Sequence[str]) -> StagedExtract:
+        """The newest extract of the first of these runs that made one, else the newest of all.
+
+        Raises:
+            ExtractNotFoundError: there is none.
+        """
+        names = self._names()
+        of_runs = [name for run_id in run_ids for name in names if _run_of(name) == run_id]
+        extract = self._first([*of_runs, *names])
+        if extract is None:
+            raise ExtractNotFoundError(
+                f"No reading of the fleet database is staged in {self._extracts}. Materialize the "
+                "source tables (flakes, commits, derivations, ...) together with this asset."
+            )
+        return extract
+
+    def _names(self) -> list[str]:
+        """The complete extracts, the newest first."""
+        if not self._extracts.is_dir():
+            return []
+        names = [entry.name for entry in self._extracts.iterdir() if _NAME.fullmatch(entry.name)]
+        return sorted(names, reverse=True)
+
+    def _first(self, names: Sequence[str]) -> StagedExtract | None:
+        for name in names:
+            with explaining(self._extracts / name):
+                lock = _lock_folder(self._extracts / name, fcntl.LOCK_SH)
+            if lock is not None:
+                return StagedExtract(self._extracts / name, lock)
+        return None
+
+    def _new_folder(self) -> tuple[Path, int]:
+        make_folder(self._staging)
+        while True:
+            folder = self._staging / uuid.uuid4().hex
+            folder.mkdir()
+            lock = _lock_folder(folder, fcntl.LOCK_EX)
+            # Between the two lines above, another process may have taken it for abandoned.
+            if lock is not None:
+                return folder, lock
+
+    def _remove_abandoned(self) -> None:
+        if self._staging.is_dir():
+            for folder in self._staging.iterdir():
+                _remove_unused(folder, folder)
+
+    def _remove_old(self) -> None:
+        for name in superfluous(self._names()):
+            _remove_unused(self._extracts / name, self._staging / name)
+
+
+def superfluous(names: Sequence[str]) -> list[str]:
+    """Which extracts may go, of the names of all, the newest first.
+
+    The newest `ALWAYS_KEPT` stay. So do those read less than `RECENT` before the newest, for runs
+    that are tried again, but of all together no more than `KEPT_WHILE_RECENT`.
+    """
+    if not names:
+        return []
+    oldest = _time_of(names[0]) - RECENT
+    recent = [name for name in names[:KEPT_WHILE_RECENT] if _time_of(name) > oldest]
+    return list(names[max(ALWAYS_KEPT, len(recent)) :])
+
+
+def _time_of(name: str) -> dt.datetime:
+    return dt.datetime.strptime(name.partition("-")[0], _NAME_TIME).replace(tzinfo=dt.UTC)
+
+
+def _run_of(name: str) -> str:
+    return name.partition("-")[2]
+
+
+def _lock_folder(folder: Path, kind: int) -> int | None:
+    """Locks a folder.
+
+    Returns:
+        The descriptor that holds the lock until it is closed; None if the folder is gone or someone
+        else's.
+    """
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), (folder / _LOCK).stat()):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(lock)
+    return None
+
+
+def _remove_unused(folder: Path, on_the_way: Path) -> None:
+    """Removes a folder unless it is in use; it vanishes from its place in one step."""
+    lock = _lock_folder(folder, fcntl.LOCK_EX)
+    if lock is not None:
+        with suppress(OSError):
+            shutil.rmtree(folder.rename(on_the_way))
+        os.close(lock)

@@ -1,0 +1,317 @@
+"""The report store: published Parquet partitions, pages beside them, staged extracts.
+
+`<root>/<dataset>/date=YYYY-MM-DD/data.parquet` is what readers see: one file a partition, nothing
+else, each always one whole version. Everything else is under `<root>/_store`.
+
+Belongs here: which file is published, and how a decision is carried out. Does not belong here: the
+decision (`assets.replacement`), what makes a table publishable (`assets.publication`).
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+
+from assets.publication import UnpublishableDataError, find_problems, find_wrong_stamps
+from assets.replacement import Outcome, Version, decide_publication
+from assets.schemas import Dataset
+from pipelines.resources.atomic_files import AtomicFiles, ReportStoreError
+from pipelines.resources.confirmations import Confirmations
+from pipelines.resources.extract_staging import ExtractStaging, ExtractWriter, StagedExtract
+from pipelines.resources.parquet_files import (
+    UnreadableFileError,
+    encode,
+    read_file,
+    read_footer,
+    stamp,
+)
+
+_PARTITION_FILE = "data.parquet"
+_PARTITION_KEY = "date="
+
+_logger = logging.getLogger(__name__)
+
+
+class PartitionNotFoundError(ReportStoreError):
+    """Nothing is published for this day."""
+
+
+@dataclass(frozen=True)
+class PublishedPartition:
+    """One published partition, as it lies there.
+
+    Attributes:
+        dataset: name of the dataset.
+        date: the day (UTC) of the partition.
+        path: of the file.
+        rows: how many it has.
+        bytes: its size.
+        snapshot_at: the instant T that its rows describe.
+        extracted_at: when the source was read that it was computed from.
+    """
+
+    dataset: str
+    date: dt.date
+    path: Path
+    rows: int
+    bytes: int
+    snapshot_at: dt.datetime
+    extracted_at: dt.datetime
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What became of a partition that was to be published.
+
+    Attributes:
+        outcome: whether it was published, or why not.
+        reason: the same in a sentence.
+        partition: what is published now.
+    """
+
+    outcome: Outcome
+    reason: str
+    partition: PublishedPartition
+
+    @property
+    def path(self) -> Path:
+        """Of the published file."""
+        return self.partition.path
+
+    @property
+    def rows(self) -> int:
+        """How many the published file has."""
+        return self.partition.rows
+
+    @property
+    def bytes(self) -> int:
+        """Size of the published file."""
+        return self.partition.bytes
+
+
+class ReportStore:
+    """The files under REPORTS_DIR.
+
+    Any number of processes may publish and read at the same time. Making a store touches nothing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._files = AtomicFiles(root)
+        own = self._files.own_folder
+        self._confirmations = Confirmations(own / "manifest")
+        self._extracts = ExtractStaging(own / "extracts", own / "staging" / "extracts")
+
+    @property
+    def root(self) -> Path:
+        """REPORTS_DIR, absolute."""
+        return self._files.root
+
+    def publish(
+        self,
+        dataset: Dataset,
+        date: dt.date,
+        table: pa.Table,
+        *,
+        snapshot_at: dt.datetime,
+        extracted_at: dt.datetime,
+        run_id: str,
+    ) -> Publication:
+        """Publishes one partition, unless what is there must stay.
+
+        The rows are validated, the file is written beside, made durable and read back, and only if
+        it holds the same rows put in place. See `decide_publication` for what must stay.
+
+        Args:
+            dataset: what the rows are.
+            date: the day (UTC) of the partition.
+            table: its rows, of exactly the dataset's schema (`assets.publication.to_arrow`).
+            snapshot_at: the instant T that they describe.
+            extracted_at: when the source was read.
+            run_id: of the Dagster run, for the record in the manifest.
+
+        Raises:
+            UnpublishableDataError: the rows are not what the dataset says, or of another partition.
+            ReportStoreError: the disk is full, another process holds the lock, and the like. What
+                was published before is still there.
+            ValueError: an instant has no time zone.
+        """
+        if snapshot_at.tzinfo is None or extracted_at.tzinfo is None:
+            raise ValueError(f"{snapshot_at} or {extracted_at} has no time zone.")
+        problems = find_problems(dataset, table)
+        if not problems:
+            problems = find_wrong_stamps(dataset, table, date, snapshot_at, extracted_at)
+        if problems:
+            raise UnpublishableDataError(dataset, problems)
+        path = self._path(dataset, date)
+        with self._files.locked(path):
+            decision = decide_publication(
+                dataset,
+                self._published_version(dataset, date),
+                Version(table, snapshot_at, extracted_at),
+            )
+            if decision.outcome is Outcome.PUBLISHED:
+                stamped = stamp(dataset, table, snapshot_at, extracted_at)
+                check = partial(_require_same, table=stamped)
+                self._files.replace(path, memoryview(encode(dataset, stamped)), check=check)
+            partition = self.describe(dataset, date)
+            if decision.outcome in (Outcome.PUBLISHED, Outcome.KEPT_UNCHANGED):
+                self._confirmations.record(
+                    _partition_name(dataset, date),
+                    extracted_at=partition.extracted_at,
+                    confirmed_extracted_at=extracted_at,
+                    run_id=run_id,
+                )
+        return Publication(decision.outcome, decision.reason, partition)
+
+    def read(
+        self, dataset: Dataset, date: dt.date, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Reads one published partition, always one whole version.
+
+        Args:
+            dataset: which dataset.
+            date: which day (UTC).
+            columns: by name, in this order; all by default.
+
+        Raises:
+            PartitionNotFoundError: nothing is published for this day.
+            KeyError: a column is not in the file.
+            ReportStoreError: the file is damaged.
+        """
+        path = self._path(dataset, date)
+        with _finding(dataset, date):
+            return read_file(path, columns)[0]
+
+    def describe(self, dataset: Dataset, date: dt.date) -> PublishedPartition:
+        """Says what is published for one day, without reading its rows.
+
+        Raises:
+            PartitionNotFoundError: nothing is published for this day.
+            ReportStoreError: the file is damaged.
+        """
+        path = self._path(dataset, date)
+        with _finding(dataset, date):
+            footer = read_footer(path)
+        return PublishedPartition(
+            dataset.name,
+            date,
+            path,
+            footer.rows,
+            footer.bytes,
+            footer.snapshot_at,
+            footer.extracted_at,
+        )
+
+    def published_dates(self, dataset: Dataset) -> list[dt.date]:
+        """The days (UTC) that are published, ascending."""
+        files = (self.root / dataset.name).glob(f"{_PARTITION_KEY}*/{_PARTITION_FILE}")
+        return sorted(
+            dt.date.fromisoformat(file.parent.name.removeprefix(_PARTITION_KEY)) for file in files
+        )
+
+    def latest_date(self, dataset: Dataset) -> dt.date | None:
+        """The last day (UTC) that is published; None before the first."""
+        return max(self.published_dates(dataset), default=None)
+
+    def write_atomically(self, relative_path: str, content: bytes) -> Path:
+        """Puts any other file, such as a page, in place of the one before, whole.
+
+        Args:
+            relative_path: where, under the root; "pages/2026-11-23.html".
+            content: of the file.
+
+        Returns:
+            Where it lies.
+
+        Raises:
+            ValueError: the path leads out of the root, or to what the store keeps for itself.
+            ReportStoreError: the disk is full, and the like.
+        """
+        relative = PurePosixPath(relative_path)
+        if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+            raise ValueError(f"{relative_path!r} is no path under REPORTS_DIR.")
+        path = self.root / relative
+        if path.is_relative_to(self._files.own_folder) or any(
+            part.startswith(_PARTITION_KEY) for part in relative.parts
+        ):
+            raise ValueError(f"{relative_path!r} is the report store's own.")
+        with self._files.locked(path):
+            self._files.replace(path, content)
+        return path
+
+    @contextmanager
+    def new_extract(self, run_id: str) -> Iterator[ExtractWriter]:
+        """Begins to stage an extract; what is not complete at the end of the block is removed.
+
+        Removes what dead processes left in staging, and afterwards the extracts that nobody needs
+        (`pipelines.resources.extract_staging.superfluous`).
+
+        Raises:
+            ReportStoreError: the folder can't be made.
+            ValueError: the run's id can't be part of a file name.
+        """
+        self._files.remove_abandoned()
+        with self._extracts.new(run_id) as writer:
+            yield writer
+
+    def newest_extract(self) -> StagedExtract | None:
+        """The newest complete extract, if there is one; its files stay while the object lives."""
+        return self._extracts.newest()
+
+    def extract_for_run(self, run_ids: Sequence[str]) -> StagedExtract:
+        """The newest extract of the first of these runs that made one, else the newest of all.
+
+        Its files stay while the object lives.
+
+        Args:
+            run_ids: the run's own, then those of the runs that it repeats, the nearest first.
+
+        Raises:
+            ExtractNotFoundError: there is none.
+        """
+        return self._extracts.for_run(run_ids)
+
+    def _path(self, dataset: Dataset, date: dt.date) -> Path:
+        return self.root / _partition_name(dataset, date) / _PARTITION_FILE
+
+    def _published_version(self, dataset: Dataset, date: dt.date) -> Version | None:
+        try:
+            table, footer = read_file(self._path(dataset, date))
+        except FileNotFoundError:
+            return None
+        except UnreadableFileError as error:
+            # Nobody can use it, and the only cure is to publish the day again.
+            _logger.warning("%s It is replaced.", error)
+            return None
+        newest = self._confirmations.newest(_partition_name(dataset, date), footer.extracted_at)
+        return Version(table, footer.snapshot_at, newest)
+
+
+def _partition_name(dataset: Dataset, date: dt.date) -> str:
+    return f"{dataset.name}/{_PARTITION_KEY}{date.isoformat()}"
+
+
+def _require_same(staged: Path, *, table: pa.Table) -> None:
+    written, _ = read_file(staged)
+    if not written.equals(table, check_metadata=True):
+        raise ReportStoreError(
+            f"{staged} does not read back as it was written: look at the disk. What is published "
+            "is untouched."
+        )
+
+
+@contextmanager
+def _finding(dataset: Dataset, date: dt.date) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise PartitionNotFoundError(
+            f"{dataset.name} is not published for {date}. Materialize that partition."
+        ) from None
+    except UnreadableFileError as error:
+        raise ReportStoreError(f"{error} Materialize that partition again.") from error
