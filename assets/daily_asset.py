@@ -1,4 +1,4 @@
-"""What the dated datasets have in common as Dagster assets."""
+"""What the assets that have days have in common."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,17 +11,20 @@ from assets.days import DAILY
 from assets.presentation import OWNERS, Metadata, definition_metadata
 from assets.schemas import Dataset
 
+AssetDecorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
+
 
 def daily_asset(
-    dataset: Dataset,
+    name: str,
     *,
+    description: str,
     deps: Sequence[str],
     group: str,
     kinds: set[str],
-    checks: Sequence[Check[Any]] = (),
-    metadata: Metadata | None = None,
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Decorates the function that makes a dataset's days.
+    metadata: Metadata,
+    check_specs: Sequence[dg.AssetCheckSpec] = (),
+) -> AssetDecorator:
+    """Decorates the function that makes the days of an asset.
 
     One run makes any number of days, so that a backfill reads the fleet database once. Its pool is
     its own: one writer at a time, whichever run it belongs to.
@@ -32,17 +35,38 @@ def daily_asset(
             # Dagster calls the parameter beta; there is no other way to ask for single runs.
             warnings.filterwarnings("ignore", ".*backfill_policy.*", category=dg.BetaWarning)
             return dg.asset(
-                name=dataset.name,
+                name=name,
                 deps=list(deps),
                 partitions_def=DAILY,
                 backfill_policy=dg.BackfillPolicy.single_run(),
                 group_name=group,
                 kinds=kinds,
                 owners=OWNERS,
-                description=dataset.description,
-                metadata=definition_metadata(dataset) | (metadata or {}),
-                check_specs=[check.spec(dataset.name) for check in checks],
-                pool=dataset.name,
+                description=description,
+                metadata=metadata,
+                check_specs=list(check_specs),
+                pool=name,
             )(function)
 
     return decorate
+
+
+def daily_dataset(
+    dataset: Dataset,
+    *,
+    deps: Sequence[str],
+    group: str,
+    kinds: set[str],
+    checks: Sequence[Check[Any]] = (),
+    metadata: Metadata | None = None,
+) -> AssetDecorator:
+    """Decorates the function that makes the days of a dataset; see `daily_asset`."""
+    return daily_asset(
+        dataset.name,
+        description=dataset.description,
+        deps=deps,
+        group=group,
+        kinds=kinds,
+        metadata=definition_metadata(dataset) | (metadata or {}),
+        check_specs=[check.spec(dataset.name) for check in checks],
+    )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from assets.checks import JudgedCheck, unique_key
 from assets.compute.deployments import deployments as trace_deployments
-from assets.daily_asset import daily_asset
+from assets.daily_asset import daily_dataset
 from assets.days import Day, days_as_of
 from assets.interfaces import ReportStore
 from assets.loading import FleetLoader
@@ -16,7 +16,7 @@ from assets.schemas import DEPLOYMENTS
 from assets.status import SOURCE_NAMES
 
 
-@daily_asset(
+@daily_dataset(
     DEPLOYMENTS,
     deps=SOURCE_NAMES,
     group="deployments",

@@ -8,21 +8,25 @@ import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
 from assets.schemas import Dataset
 
 
-class SourceUnreadable(Exception):
-    """The fleet database can't be read; the message is fit for an event log.
+class OutsideFailure(Exception):
+    """A database or a file system failed us; the message is fit for an event log.
 
     Attributes:
-        retryable: whether the same extraction may succeed if it is tried again later.
+        retryable: whether the same may succeed if it is tried again later.
     """
 
     retryable = False
+
+
+class SourceUnreadable(OutsideFailure):
+    """The fleet database can't be read."""
 
 
 class ExtractSummary(Protocol):
@@ -51,6 +55,16 @@ class ExtractSummary(Protocol):
     @property
     def rows_quarantined(self) -> Mapping[str, int]:
         """By source table."""
+        ...
+
+    @property
+    def values_cleared(self) -> Mapping[str, int]:
+        """By `table.column`, dispensable values that could not be used and are null."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What an operator should know of this reading, in sentences."""
         ...
 
 
@@ -157,6 +171,10 @@ class ReportStore(Protocol):
 
     def published_dates(self, dataset: Dataset) -> list[dt.date]:
         """The days that are published, ascending."""
+        ...
+
+    def write_atomically(self, relative_path: str, content: bytes) -> Path:
+        """Puts any other file, such as a page, in place of the one before, whole."""
         ...
 
     def new_extract(self, run_id: str) -> AbstractContextManager[ExtractWriter]:

@@ -16,6 +16,7 @@ class LoadedFleet:
     """An extract, indexed."""
 
     extract: StagedExtract
+    tables: FleetTables
     timeline: FleetTimeline
     extracted_at: pd.Timestamp
 
@@ -36,9 +37,11 @@ class FleetLoader:
         extract = self._reports.extract_for_run(related_runs(run))
         with self._lock:
             if self._last is None or self._last.extract.extracted_at != extract.extracted_at:
+                tables = FleetTables.from_arrow(extract.tables())
                 self._last = LoadedFleet(
                     extract,
-                    index_fleet(FleetTables.from_arrow(extract.tables())),
+                    tables,
+                    index_fleet(tables),
                     pd.Timestamp(extract.extracted_at).as_unit("us"),
                 )
             return self._last

@@ -1,7 +1,5 @@
 """How Dagster shows the datasets: column schemas, lineage, counts and previews."""
 
-from collections.abc import Mapping
-
 import dagster as dg
 import pyarrow as pa
 
@@ -68,7 +66,7 @@ def staged_metadata(extract: StagedExtract, dataset: Dataset) -> Metadata:
     }
 
 
-def _counts(values: pa.ChunkedArray) -> Mapping[str, int]:
+def _counts(values: pa.ChunkedArray) -> dict[str, int]:
     return {
         entry["values"]: entry["counts"] for entry in values.drop_null().value_counts().to_pylist()
     }

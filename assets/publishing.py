@@ -1,15 +1,19 @@
 """Publishing the days of a run: compute, judge, publish and report, one day after the other."""
 
+import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 
 from assets.checks import JudgedCheck, first_failures
 from assets.days import Day
-from assets.interfaces import ReportStore
-from assets.presentation import publication_metadata, row_metadata
+from assets.interfaces import HistoryDatabase, ReportStore
+from assets.loading import LoadedFleet
+from assets.presentation import Metadata, publication_metadata, row_metadata
 from assets.publication import to_arrow
+from assets.retrying import retried
 from assets.schemas import Dataset
 
 StepEvents = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
@@ -75,6 +79,45 @@ def publish_days(
     yield dg.MaterializeResult(asset_key=dataset.name)
 
 
-def days_of_run(context: dg.AssetExecutionContext) -> list[str]:
-    """The partition keys of the run, ascending."""
-    return sorted(context.partition_keys)
+def keep_days(
+    context: dg.AssetExecutionContext,
+    published: Dataset,
+    kept: Dataset,
+    loaded: LoadedFleet,
+    reports: ReportStore,
+    history: HistoryDatabase,
+    first_retry_seconds: float,
+) -> None:
+    """Copies the published days of a run into a table of the history database.
+
+    Args:
+        context: of the step; each day's outcome is added to its metadata.
+        published: what is copied.
+        kept: the same columns, as the history database knows them.
+        loaded: the extract that the days come from.
+        reports: where from.
+        history: where to.
+        first_retry_seconds: pause before the step is retried where the database is not there.
+    """
+    dates = sorted(dt.date.fromisoformat(key) for key in context.partition_keys)
+    rows = pa.concat_tables([reports.read(published, date) for date in dates])
+    with retried(context, first_retry_seconds):
+        history.migrate()
+        outcomes = history.replace_days(
+            kept,
+            dates,
+            rows.cast(kept.arrow_schema),
+            extracted_at=loaded.extract.extracted_at,
+        )
+    for date, outcome in outcomes.items():
+        metadata: Metadata = {
+            "history/rows": outcome.rows,
+            "history/rows_added": outcome.added,
+            "history/rows_removed": outcome.removed,
+            "history/outcome": outcome.decision.value,
+        }
+        context.add_asset_metadata(metadata, partition_key=date.isoformat())
+    added = sum(outcome.added for outcome in outcomes.values())
+    context.log.info(
+        f"{kept.name} in the history database: {rows.num_rows:,} rows, {added:,} new or changed"
+    )

@@ -1,7 +1,6 @@
 """The source tables: read from the fleet database as of one instant, staged beside the reports."""
 
 from collections.abc import Mapping
-from typing import NoReturn
 
 import dagster as dg
 import pandas as pd
@@ -11,7 +10,6 @@ from assets.interfaces import (
     ExtractSummary,
     FleetSource,
     ReportStore,
-    SourceUnreadable,
     StagedExtract,
 )
 from assets.presentation import (
@@ -22,9 +20,9 @@ from assets.presentation import (
     staged_metadata,
 )
 from assets.publishing import StepEvents
+from assets.retrying import retried
 from assets.schemas import QUARANTINE, SOURCE_TABLES
 
-MOST_RETRIES = 3
 CHECKED_TABLES = ("systems", "commits")
 """The tables whose loss would make every status wrong without any error."""
 
@@ -65,10 +63,8 @@ def read_fleet_database(
     """Reads the tables in one read-only transaction, so that they agree with each other."""
     before = reports.newest_extract()
     with reports.new_extract(context.run.run_id) as writer:
-        try:
+        with retried(context, first_retry_seconds):
             summary = fleet_database.extract(writer)
-        except SourceUnreadable as failure:
-            _give_up_or_retry(context, failure, first_retry_seconds)
         judged = _judge(summary, before, accept_shrunk=config.accept_shrunk)
         for table, check in judged.items():
             yield check.result(table)
@@ -79,6 +75,10 @@ def read_fleet_database(
                 allow_retries=False,
             )
         writer.complete(summary)
+    for note in summary.notes:
+        context.log.warning(note)
+    for column, values in summary.values_cleared.items():
+        context.log.warning(f"{values:,} values of public.{column} could not be used; now null.")
     extract = reports.extract_for_run([context.run.run_id])
     for dataset in SOURCE_TABLES:
         table = extract.table(dataset.name)
@@ -114,13 +114,3 @@ def _judge(
         for table in CHECKED_TABLES
     }
     return judged | {QUARANTINE.name: NOTHING_QUARANTINED.on(summary.rows_quarantined)}
-
-
-def _give_up_or_retry(
-    context: dg.AssetExecutionContext, failure: SourceUnreadable, first_retry_seconds: float
-) -> NoReturn:
-    if not failure.retryable or context.retry_number >= MOST_RETRIES:
-        raise dg.Failure(str(failure), allow_retries=False) from None
-    pause = first_retry_seconds * 2**context.retry_number
-    context.log.warning(f"{failure} Trying again in {pause:.0f} s.")
-    raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=pause) from None

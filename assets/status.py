@@ -20,7 +20,7 @@ from assets.compute.flake_freshness import quiet_flakes
 from assets.compute.flake_status import flake_deployment_status as summarise_flakes
 from assets.compute.fleet import frame_from_arrow
 from assets.compute.status import system_deployment_status as judge_systems
-from assets.daily_asset import daily_asset
+from assets.daily_asset import daily_dataset
 from assets.days import Day, days_as_of
 from assets.interfaces import ReportStore
 from assets.loading import FleetLoader
@@ -35,7 +35,7 @@ from assets.schemas import (
 SOURCE_NAMES = [table.name for table in (*REQUIRED_TABLES, *OPTIONAL_TABLES)]
 
 
-@daily_asset(
+@daily_dataset(
     SYSTEM_DEPLOYMENT_STATUS,
     deps=SOURCE_NAMES,
     group="status",
@@ -83,7 +83,7 @@ def _share_before(reports: ReportStore, first_day: str) -> float | None:
     return share_of_unknown(published["deployment_status"].to_pylist())
 
 
-@daily_asset(
+@daily_dataset(
     FLAKE_DEPLOYMENT_STATUS,
     deps=[SYSTEM_DEPLOYMENT_STATUS.name],
     group="status",

@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets import deployments, history, source, status
-from pipelines.jobs import fleet_status
+from assets import deployments, history, report, source, status, velocity
+from pipelines.jobs import backfill, fleet_status
 from pipelines.progress import progress_logger
 from pipelines.resources.providers import build_resources
 from pipelines.schedules import close_yesterday, refresh_today
@@ -29,10 +29,14 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
             status.system_deployment_status,
             status.flake_deployment_status,
             deployments.deployments,
+            velocity.deployment_velocity,
+            velocity.commit_rollouts,
             history.deployment_history,
             history.view_system_deployment_status,
+            report.fleet_report,
+            report.fleet_metrics,
         ],
-        jobs=[fleet_status],
+        jobs=[fleet_status, backfill],
         schedules=[refresh_today, close_yesterday],
         sensors=build_sensors(read_settings),
         resources={**build_resources(read_settings), **(overrides or {})},

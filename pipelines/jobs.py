@@ -3,12 +3,20 @@
 import dagster as dg
 
 FLEET_STATUS_JOB = "fleet_status"
+BACKFILL_JOB = "backfill"
 
 fleet_status = dg.define_asset_job(
     FLEET_STATUS_JOB,
     selection=dg.AssetSelection.all(),
+    description="Reads the fleet database once and publishes everything that follows from it.",
+)
+
+backfill = dg.define_asset_job(
+    BACKFILL_JOB,
+    # Pages of the past are for whoever asks for them: a year of them takes longer than its data.
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("report"),
     description=(
-        "Reads the fleet database once and publishes everything that follows from it, for one day "
-        "or for a range of days."
+        "Reads the fleet database once and publishes the data of a range of past days: everything "
+        "but the pages."
     ),
 )

@@ -37,12 +37,16 @@ def progress_handler() -> logging.Handler:
     return handler
 
 
-@dg.logger(description="The assets' own messages, for a terminal.")
-def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
-    """A logger for the steps of a run that is watched at a terminal."""
+def _make_progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("flakelag.progress", logging.INFO)
     logger.addHandler(progress_handler())
     return logger
+
+
+progress_logger = dg.LoggerDefinition(
+    _make_progress_logger, description="The assets' own messages, for a terminal."
+)
+"""For the steps of a run that is watched at a terminal."""
 
 
 def show_progress_outside_of_steps() -> None:

@@ -1,7 +1,7 @@
 """Running the job from the command line, on the same instance that the UI and the daemon use."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -9,12 +9,15 @@ from filelock import FileLock
 
 from pipelines.definitions import defs
 from pipelines.instance import prepare_instance
-from pipelines.jobs import FLEET_STATUS_JOB
+from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB
 from pipelines.progress import show_progress_outside_of_steps
 from pipelines.schedules import IN_PROGRESS
 from pipelines.settings import Settings
 
 COMMAND_TAG = "flakelag/command"
+# Dagster's own, as its backfills set them.
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 class RunFailed(Exception):
@@ -48,30 +51,19 @@ def run_days(
     Raises:
         RunFailed: a step failed.
     """
-    job = defs.resolve_job_def(FLEET_STATUS_JOB)
-    run_config: Mapping[str, object] = {
-        "loggers": {"progress": {"config": {}}},
-        "ops": {"read_fleet_database": {"config": {"accept_shrunk": accept_shrunk}}},
-    }
-    if first_day == last_day:
-        result = job.execute_in_process(
-            instance=instance,
-            run_config=run_config,
-            partition_key=first_day,
-            tags={COMMAND_TAG: "report"},
-            raise_on_error=False,
-        )
-    else:
-        result = job.execute_in_process(
-            instance=instance,
-            run_config=run_config,
-            tags={
-                COMMAND_TAG: "backfill",
-                "dagster/asset_partition_range_start": first_day,
-                "dagster/asset_partition_range_end": last_day,
-            },
-            raise_on_error=False,
-        )
+    is_one_day = first_day == last_day
+    job = defs.resolve_job_def(FLEET_STATUS_JOB if is_one_day else BACKFILL_JOB)
+    range_tags = {RANGE_START_TAG: first_day, RANGE_END_TAG: last_day}
+    result = job.execute_in_process(
+        instance=instance,
+        run_config={
+            "loggers": {"progress": {}},
+            "ops": {"read_fleet_database": {"config": {"accept_shrunk": accept_shrunk}}},
+        },
+        partition_key=first_day if is_one_day else None,
+        tags={COMMAND_TAG: job.name} | ({} if is_one_day else range_tags),
+        raise_on_error=False,
+    )
     if not result.success:
         raise RunFailed("\n".join(_reasons(result.all_events)))
 

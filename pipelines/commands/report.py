@@ -54,6 +54,9 @@ def run_job(
 def print_outputs(settings: Settings, date: dt.date) -> None:
     """Says which files stand for the day."""
     files = sorted(settings.reports_dir.glob(f"*/date={date}/data.parquet"))
+    page = settings.reports_dir / "pages" / f"{date}.html"
+    if page.exists():
+        files.append(page)
     history = (
         "the embedded server's database `history`"
         if settings.history_database_url is None

@@ -29,6 +29,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import errors, sql
 
+from assets.interfaces import OutsideFailure
 from pipelines.resources.server_account import ServerAccount, server_account
 
 _PORT = "5432"
@@ -38,7 +39,7 @@ _LONGEST_SOCKET_PATH = 103
 _START_SECONDS = 120.0
 
 
-class EmbeddedPostgresError(Exception):
+class EmbeddedPostgresError(OutsideFailure):
     """The embedded server can't be had; the message says why and what to do."""
 
 
@@ -312,7 +313,7 @@ class EmbeddedPostgres:
         # PG* variables of the user are meant for other servers; a locale that is not installed
         # must not matter.
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
-        return subprocess.run(  # noqa: S603 -- programs and arguments are ours
+        return subprocess.run(
             [str(self.bin_path / program), *arguments],
             env={**inherited, "LC_ALL": "C", "PGDATA": str(self._cluster), **environment},
             stdin=subprocess.DEVNULL,

@@ -15,6 +15,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from assets.interfaces import OutsideFailure
+
 # A server that vanishes without a word is noticed after a minute, not after the kernel's two hours.
 _CONNECTION_DEFAULTS: dict[str, str | int | None] = {
     "connect_timeout": 10,
@@ -37,14 +39,8 @@ _SESSION_SETTINGS = """
 """
 
 
-class HistoryDatabaseError(Exception):
-    """Something is wrong with the history database; the message says what to do about it.
-
-    Attributes:
-        retryable: whether the same call may succeed later, with nothing changed by a person.
-    """
-
-    retryable = False
+class HistoryDatabaseError(OutsideFailure):
+    """Something is wrong with the history database; the message says what to do about it."""
 
 
 class HistoryUnavailableError(HistoryDatabaseError):

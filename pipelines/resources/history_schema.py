@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from psycopg import sql
 
-from assets.schemas import DEPLOYMENT_HISTORY, SYSTEM_DEPLOYMENT_STATUS
+from assets.schemas import DEPLOYMENT_HISTORY, DEPLOYMENT_VELOCITY, SYSTEM_DEPLOYMENT_STATUS
 from assets.schemas.dictionary import Column, Dataset, count, instant, text
 
 SCHEMA = "flakelag"
@@ -122,6 +122,7 @@ HISTORY = HistorySchema(
             indexes=(("hostname", "deployed_at", "system_state_id"),),
         ),
         HistoryTable(SYSTEM_DEPLOYMENT_STATUS),
+        HistoryTable(DEPLOYMENT_VELOCITY, time_column="snapshot_date"),
     ),
     views=(
         HistoryView("deployment_history_with_end", DEPLOYMENT_HISTORY),
