@@ -206,7 +206,9 @@ class TestMessages:
     def test_kinds_are_counted(self) -> None:
         new = decide_on_runs(NOBODY_TOLD, [failed("extract"), succeeded(check(passed=False))]).new
 
-        assert text_of(compose(new, NOW)).startswith("flakelag (failed runs: 1, failed checks: 1)\n")
+        assert text_of(compose(new, NOW)).startswith(
+            "flakelag (failed runs: 1, failed checks: 1)\n"
+        )
 
     def test_two_messages_about_the_same_have_different_ids(self) -> None:
         conditions = behind(system("web-1", 34, 290.0))
