@@ -1,6 +1,8 @@
 """Fixtures for all tests: a real PostgreSQL server, fresh databases in it, a demo fleet to read."""
 
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -31,6 +33,9 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
         yield server
     finally:
         server.stop()
+        if (pid := server.pid) is not None:
+            # A process that some test started still uses it.
+            os.kill(pid, signal.SIGQUIT)
         shutil.rmtree(folder)
 
 

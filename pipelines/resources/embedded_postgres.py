@@ -50,6 +50,7 @@ class EmbeddedPostgres:
     second: `make report` and then `make ui` are quick all the same, and nothing is left running
     that nobody asked for. Being a user is a shared file lock, so that the kernel signs a killed
     process off. A last user that is killed leaves the server idle; the next to leave stops it.
+    Whoever is merely connected, with psql for example, is no user and is disconnected then.
 
     The folder holds `cluster/` (PostgreSQL's data), `server.log` and lock files. Connections go
     through a Unix socket in `cluster/`, which only its owner may enter; no port is opened. Where
