@@ -105,7 +105,7 @@ def server_account(data_dir: Path, cluster: Path) -> ServerAccount | None:
 def _create_account() -> pwd.struct_passwd:
     command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", _ACCOUNT_NAME]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 -- constant
+        subprocess.run(command, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         # Another process may have created it between our look and our attempt.
         try:
