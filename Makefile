@@ -45,7 +45,7 @@ docs: $(INSTALLED) ## Renew the parts of the README that are derived from the co
 
 lock: ## Renew requirements.lock (needs uv).
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-strip-extras --custom-compile-command "make lock" \
 	  --quiet --output-file requirements.lock
 
 clean: ## Remove the virtual environment, the reports and everything under var/.
