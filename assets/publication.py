@@ -42,10 +42,11 @@ def to_arrow(dataset: Dataset, frame: pd.DataFrame) -> pa.Table:
         UnpublishableDataError: names each dataset.column that is missing, not expected, of another
             type, null or outside its closed set of values, and a key that is not unique.
     """
-    problems = _wrong_columns(dataset, list(frame.columns))
+    names = list(frame.columns)
+    problems = _wrong_columns(dataset, names)
     arrays = {}
     for column in dataset.columns:
-        if column.name in frame.columns:
+        if names.count(column.name) == 1:
             try:
                 arrays[column.name] = _to_array(column, frame[column.name])
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -201,8 +202,9 @@ def _repeated_keys(dataset: Dataset, table: pa.Table) -> list[str]:
     if not repeated.num_rows:
         return []
     first = repeated.sort_by([(name, "ascending") for name in key])
+    occur = "1 key occurs" if repeated.num_rows == 1 else f"{repeated.num_rows} keys occur"
     return [
-        f"{dataset.name}.{'+'.join(key)}: {repeated.num_rows} keys occur more than once, the first "
+        f"{dataset.name}.{'+'.join(key)}: {occur} more than once, the first "
         f"{key_of(dataset, first, 0)}, {first['count_all'][0].as_py()} times."
     ]
 

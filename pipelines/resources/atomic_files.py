@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import filelock
 
+from assets.interfaces import OutsideFailure
+
 LOCK_TIMEOUT = dt.timedelta(minutes=5)
 AT_ONCE = dt.timedelta(0)
 
@@ -38,12 +40,14 @@ _ADVICE = {
 }
 
 
-class ReportStoreError(Exception):
+class ReportStoreError(OutsideFailure):
     """The report store can't do what it was asked to; the message says why and what to do."""
 
 
 class LockHeldError(ReportStoreError):
     """Another process is writing the same file."""
+
+    retryable = True
 
 
 class AtomicFiles:
@@ -52,7 +56,8 @@ class AtomicFiles:
     Nothing is touched before the first write, so a root that can't be written can still be read.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, lock_timeout: dt.timedelta = LOCK_TIMEOUT) -> None:
+        self._lock_timeout = lock_timeout
         self.root = root.absolute()
         self.own_folder = self.root / "_store"
         self._staging = self.own_folder / "staging"
@@ -63,9 +68,9 @@ class AtomicFiles:
         """Holds the lock of a path under the root; if this process dies the kernel releases it.
 
         Raises:
-            LockHeldError: another process has it, and still had it after `LOCK_TIMEOUT`.
+            LockHeldError: another process has it, and still had it after the time-out.
         """
-        with self._holding(self._flat_name(path), LOCK_TIMEOUT):
+        with self._holding(self._flat_name(path), self._lock_timeout):
             yield
 
     def replace(

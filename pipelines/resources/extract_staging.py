@@ -132,6 +132,8 @@ class ExtractWriter:
             "rows_read": dict(summary.rows_read),
             "rows_staged": dict(summary.rows_staged),
             "rows_quarantined": dict(summary.rows_quarantined),
+            "values_cleared": dict(summary.values_cleared),
+            "notes": list(summary.notes),
         }
         name = f"{summary.extracted_at.astimezone(dt.UTC):{_NAME_TIME}}-{self._run_id}"
         with explaining(self._extracts / name):

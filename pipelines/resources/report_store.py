@@ -20,7 +20,7 @@ import pyarrow as pa
 from assets.publication import UnpublishableDataError, find_problems, find_wrong_stamps
 from assets.replacement import Outcome, Version, decide_publication
 from assets.schemas import Dataset
-from pipelines.resources.atomic_files import AtomicFiles, ReportStoreError
+from pipelines.resources.atomic_files import LOCK_TIMEOUT, AtomicFiles, ReportStoreError
 from pipelines.resources.confirmations import Confirmations
 from pipelines.resources.extract_staging import ExtractStaging, ExtractWriter, StagedExtract
 from pipelines.resources.parquet_files import (
@@ -98,10 +98,14 @@ class ReportStore:
     """The files under REPORTS_DIR.
 
     Any number of processes may publish and read at the same time. Making a store touches nothing.
+
+    Args:
+        root: REPORTS_DIR.
+        lock_timeout: how long to wait for another process that is publishing the same partition.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._files = AtomicFiles(root)
+    def __init__(self, root: Path, *, lock_timeout: dt.timedelta = LOCK_TIMEOUT) -> None:
+        self._files = AtomicFiles(root, lock_timeout)
         own = self._files.own_folder
         self._confirmations = Confirmations(own / "manifest")
         self._extracts = ExtractStaging(own / "extracts", own / "staging" / "extracts")

@@ -1,0 +1,169 @@
+"""A small dataset whose every row says which version it is of, and processes that publish it.
+
+What a process runs is here and not in a test module, so that it can be loaded quickly.
+"""
+
+import datetime as dt
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from assets.schemas.dictionary import Dataset, identifier, instant, text
+from pipelines.resources.atomic_files import AtomicFiles
+from pipelines.resources.report_store import Publication, ReportStore
+
+DAY = dt.date(2026, 11, 23)
+NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+
+VERSIONS = Dataset(
+    name="versions",
+    grain="one row a host",
+    description="Rows that say which version of the partition they are of.",
+    key=("hostname",),
+    order_by="hostname",
+    columns=(
+        text("hostname", "The host."),
+        identifier("version", "Which version of the partition the row is of."),
+        text("note", "Always null.", nullable=True),
+        instant("extracted_at", "When it was read."),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an extraction says of itself."""
+
+    extracted_at: dt.datetime
+    generation: str
+    rows_read: dict[str, int]
+    rows_staged: dict[str, int]
+    rows_quarantined: dict[str, int]
+    values_cleared: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def partition_file(root: Path, date: dt.date = DAY) -> Path:
+    """Where the rows of a day are published."""
+    return root / VERSIONS.name / f"date={date}" / "data.parquet"
+
+
+def read_at(version: int) -> dt.datetime:
+    """When a version was read: one second after the version before."""
+    return NOON + dt.timedelta(seconds=version)
+
+
+def rows_of(version: int) -> int:
+    """How many rows a version has: another number than its neighbours."""
+    return 1000 + 300 * (version % 7)
+
+
+def versions_table(version: int, extracted_at: dt.datetime | None = None) -> pa.Table:
+    """All rows of one version."""
+    rows = rows_of(version)
+    return pa.table(
+        [
+            [f"host-{number:04}" for number in range(rows)],
+            [version] * rows,
+            [None] * rows,
+            [extracted_at or read_at(version)] * rows,
+        ],
+        schema=VERSIONS.arrow_schema,
+    )
+
+
+def publish_version(
+    store: ReportStore, version: int, *, date: dt.date = DAY, **changed: Any
+) -> Publication:
+    """Publishes one version of a day that goes on: it describes the instant of its reading."""
+    instants = {"snapshot_at": read_at(version), "extracted_at": read_at(version)} | changed
+    table = versions_table(version, instants["extracted_at"])
+    return store.publish(VERSIONS, date, table, run_id=f"run-{version}", **instants)
+
+
+def batches_of(version: int) -> Iterator[pa.RecordBatch]:
+    """The rows of one version, as an extraction hands them over."""
+    yield from versions_table(version).to_batches(max_chunksize=400)
+
+
+def stage_extract(store: ReportStore, version: int, run_id: str | None = None) -> None:
+    """Stages an extract that holds nothing but one version's rows."""
+    with store.new_extract(run_id or f"run-{version}") as writer:
+        writer.write(VERSIONS, batches_of(version))
+        rows = {VERSIONS.name: rows_of(version)}
+        writer.complete(Summary(read_at(version), "newer", rows, rows, {VERSIONS.name: 0}, {}))
+
+
+def publish_without_end(root: Path, first: int) -> None:
+    """Process: publishes one version after the other."""
+    store = ReportStore(root)
+    for version in count(first):
+        publish_version(store, version)
+
+
+def publish_on_days(root: Path, version: int, dates: list[dt.date]) -> None:
+    """Process: publishes the same version on each of the days."""
+    store = ReportStore(root)
+    for date in dates:
+        publish_version(store, version, date=date)
+
+
+def hold_lock(root: Path, holding: Event) -> None:
+    """Process: holds the lock of the partition until it is killed."""
+    with AtomicFiles(root).locked(partition_file(root)):
+        holding.set()
+        signal.pause()
+
+
+def publish_and_die(root: Path, version: int, step: int) -> None:
+    """Process: publishes a version, but is killed just before one of its steps on the disk."""
+    store = ReportStore(root)
+    _die_before_change(root, step)
+    publish_version(store, version)
+
+
+def confirm_and_die(root: Path, version: int, extracted_at: dt.datetime, step: int) -> None:
+    """Process: publishes the same rows as before, read later, and is killed on the way."""
+    store = ReportStore(root)
+    _die_before_change(root, step)
+    publish_version(store, version, snapshot_at=read_at(version), extracted_at=extracted_at)
+
+
+def stage_and_die(root: Path, version: int, step: int) -> None:
+    """Process: stages an extract, and is killed on the way."""
+    store = ReportStore(root)
+    _die_before_change(root, step)
+    stage_extract(store, version)
+
+
+def stage_and_wait(root: Path, version: int, staging: Event) -> None:
+    """Process: begins to stage an extract, and goes no further."""
+    with ReportStore(root).new_extract(f"run-{version}") as writer:
+        writer.write(VERSIONS, batches_of(version))
+        staging.set()
+        signal.pause()
+
+
+_CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock")
+
+
+def _die_before_change(root: Path, step: int) -> None:
+    changes = count()
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in _CHANGES:
+            return
+        if event != "fcntl.flock" and not str(arguments[0]).startswith(str(root)):
+            return
+        if next(changes) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)

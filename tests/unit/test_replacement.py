@@ -1,0 +1,209 @@
+"""Which version of a partition stays: the newer, and of a closed day the one that knows more."""
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from assets.replacement import Outcome, Version, decide_publication, find_loss
+from assets.schemas import DEPLOYMENTS, FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
+from assets.schemas.dictionary import Dataset, count, identifier, instant, text
+
+END_OF_DAY = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+NEXT_MORNING = END_OF_DAY + dt.timedelta(hours=8)
+MUCH_LATER = END_OF_DAY + dt.timedelta(days=90)
+
+STATUS = Dataset(
+    name="status",
+    grain="one row a host",
+    description="What a host was known to run.",
+    key=("hostname", "flake_id"),
+    order_by="hostname",
+    columns=(
+        text("hostname", "The host."),
+        identifier("flake_id", "Its flake."),
+        text("commit", "What it ran.", nullable=True),
+        instant("reported_at", "When it said so.", nullable=True),
+        text("reason", "Why it is unknown.", nullable=True, allowed=("lost",)),
+        count("behind", "commits", "By how many.", nullable=True),
+        count("reports", "reports", "How many there were."),
+        instant("extracted_at", "When it was read."),
+    ),
+    record_counts=("reports",),
+)
+
+WEB = {
+    "hostname": "web",
+    "flake_id": 1,
+    "commit": "abc",
+    "reported_at": END_OF_DAY,
+    "reason": None,
+    "behind": 3,
+    "reports": 5,
+}
+DATABASE = WEB | {"hostname": "database", "commit": None, "reports": 7}
+
+
+def rows(*hosts: dict[str, Any], extracted_at: dt.datetime = NEXT_MORNING) -> pa.Table:
+    stamped = [host | {"extracted_at": extracted_at} for host in hosts]
+    return pa.Table.from_pylist(stamped, STATUS.arrow_schema)
+
+
+def version(
+    *hosts: dict[str, Any],
+    snapshot_at: dt.datetime = END_OF_DAY,
+    extracted_at: dt.datetime = NEXT_MORNING,
+) -> Version:
+    return Version(rows(*hosts, extracted_at=extracted_at), snapshot_at, extracted_at)
+
+
+def outcome(published: Version | None, candidate: Version) -> Outcome:
+    return decide_publication(STATUS, published, candidate).outcome
+
+
+def test_a_day_without_a_version_gets_one() -> None:
+    assert outcome(None, version(WEB)) is Outcome.PUBLISHED
+
+
+def test_an_older_extract_never_replaces_a_newer_one() -> None:
+    richer = version(WEB, DATABASE, extracted_at=NEXT_MORNING)
+
+    decision = decide_publication(STATUS, version(WEB, extracted_at=MUCH_LATER), richer)
+
+    assert decision.outcome is Outcome.KEPT_NEWER
+    assert decision.reason == (
+        "What is published was read at 2027-02-21 00:00:00 UTC, this run's 2026-11-23 08:00:00."
+    )
+
+
+def test_an_earlier_instant_never_replaces_a_later_one() -> None:
+    before_the_end = version(
+        WEB, DATABASE, snapshot_at=END_OF_DAY - dt.timedelta(hours=1), extracted_at=MUCH_LATER
+    )
+
+    assert outcome(version(WEB), before_the_end) is Outcome.KEPT_NEWER
+
+
+def test_today_moves_on_whatever_has_gone() -> None:
+    morning = END_OF_DAY - dt.timedelta(hours=12)
+    noon = END_OF_DAY - dt.timedelta(hours=11)
+    published = version(WEB, DATABASE, snapshot_at=morning, extracted_at=morning)
+
+    assert outcome(published, version(WEB, snapshot_at=noon, extracted_at=noon)) is (
+        Outcome.PUBLISHED
+    )
+
+
+def test_the_day_is_closed_over_its_last_live_version() -> None:
+    evening = END_OF_DAY - dt.timedelta(minutes=15)
+    published = version(WEB, DATABASE, snapshot_at=evening, extracted_at=evening)
+
+    assert outcome(published, version(WEB)) is Outcome.PUBLISHED
+
+
+def test_the_same_rows_read_again_keep_the_file() -> None:
+    assert outcome(version(WEB), version(WEB)) is Outcome.KEPT_UNCHANGED
+    assert outcome(version(WEB), version(WEB, extracted_at=MUCH_LATER)) is Outcome.KEPT_UNCHANGED
+
+
+def test_a_closed_day_takes_more_and_other_values() -> None:
+    more = version(WEB, DATABASE | {"commit": "def"}, extracted_at=MUCH_LATER)
+    other = version(WEB | {"commit": "def", "reports": 6, "behind": None, "reason": "lost"})
+
+    assert outcome(version(WEB), more) is Outcome.PUBLISHED
+    assert outcome(version(WEB), other) is Outcome.PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("candidate", "loss"),
+    [
+        pytest.param(
+            rows(DATABASE),
+            "the row is gone in 1 row, the first hostname=web, flake_id=1",
+            id="a row",
+        ),
+        pytest.param(
+            rows(),
+            "the row is gone in 2 rows, the first hostname=database, flake_id=1",
+            id="all rows",
+        ),
+        pytest.param(
+            rows(WEB | {"flake_id": 2}, DATABASE),
+            "the row is gone in 1 row, the first hostname=web, flake_id=1",
+            id="another key",
+        ),
+        pytest.param(
+            rows(WEB | {"commit": None}, DATABASE | {"commit": "def"}),
+            "commit is gone in 1 row, the first hostname=web, flake_id=1",
+            id="a value, even where another was found",
+        ),
+        pytest.param(
+            rows(WEB | {"reported_at": None}, DATABASE | {"reported_at": None}),
+            "reported_at is gone in 2 rows, the first hostname=database, flake_id=1",
+            id="an instant",
+        ),
+        pytest.param(
+            rows(WEB | {"reports": 4}, DATABASE),
+            "the sum of reports falls from 12 to 11",
+            id="counted records",
+        ),
+    ],
+)
+def test_a_closed_day_keeps_what_the_source_has_lost_since(candidate: pa.Table, loss: str) -> None:
+    published = version(WEB, DATABASE)
+
+    decision = decide_publication(
+        STATUS, published, Version(candidate, END_OF_DAY, published.extracted_at)
+    )
+
+    assert decision.outcome is Outcome.KEPT_RICHER
+    assert decision.reason == (
+        f"This run has less than was published when the day was closed: {loss}. To publish it all "
+        "the same, delete the published file and run the day again."
+    )
+
+
+def test_records_may_move_from_row_to_row() -> None:
+    moved = rows(WEB | {"reports": 2}, DATABASE | {"reports": 10})
+
+    assert find_loss(STATUS, rows(WEB, DATABASE), moved) is None
+
+
+def test_the_order_of_rows_is_no_loss() -> None:
+    assert find_loss(STATUS, rows(WEB, DATABASE), rows(DATABASE, WEB)) is None
+
+
+def test_a_version_of_an_older_release_is_judged_by_what_both_know() -> None:
+    of_older_release = rows(WEB, DATABASE).drop_columns(["commit", "reports", "extracted_at"])
+    keyed_otherwise = rows(WEB, DATABASE).drop_columns(["flake_id"])
+
+    assert find_loss(STATUS, of_older_release, rows(WEB | {"commit": None}, DATABASE)) is None
+    assert find_loss(STATUS, of_older_release, rows(WEB)) is not None
+    assert find_loss(STATUS, keyed_otherwise, rows(WEB)) is None
+    assert outcome(Version(of_older_release, END_OF_DAY, NEXT_MORNING), version(WEB, DATABASE)) is (
+        Outcome.PUBLISHED
+    )
+
+
+def test_what_counts_as_evidence_follows_from_the_columns() -> None:
+    assert STATUS.evidence_columns == ["commit", "reported_at"]
+    assert {"last_reported_at", "current_commit_hash", "environment", "flake_id"} <= set(
+        SYSTEM_DEPLOYMENT_STATUS.evidence_columns
+    )
+    assert not {"unknown_reason", "hours_behind", "commits_behind"} & set(
+        SYSTEM_DEPLOYMENT_STATUS.evidence_columns
+    )
+    assert {"commit_id", "previous_commit_id"} <= set(DEPLOYMENTS.evidence_columns)
+    assert "latest_commit_hash" in FLAKE_DEPLOYMENT_STATUS.evidence_columns
+
+
+def test_a_key_of_instants_is_compared_like_any_other() -> None:
+    dataset = replace(STATUS, key=("reported_at", "hostname"))
+
+    assert find_loss(dataset, rows(WEB), rows(WEB)) is None
+    later = WEB | {"reported_at": END_OF_DAY + dt.timedelta(microseconds=1)}
+    assert find_loss(dataset, rows(WEB), rows(later)) == (
+        "the row is gone in 1 row, the first reported_at=2026-11-23 00:00:00+00:00, hostname=web"
+    )
