@@ -18,7 +18,7 @@ from assets.compute.quantiles import Numbers, interpolate, neighbours, quantiles
 from assets.compute.ranges import bounded_slices, expand
 from assets.compute.timeline import FleetTimeline
 
-PAIRS_AT_ONCE = 2_000_000
+PAIRS_AT_ONCE = 1_000_000
 _GREATEST_KEY = 2**62
 
 
@@ -58,7 +58,7 @@ class LivePairs:
     ) -> list[Numbers]:
         """Interpolated quantiles of deployed_at - commit_timestamp, in microseconds.
 
-        Exact, whatever the size of a group. Memory: some 40 bytes for each of `pairs_at_once`
+        Exact, whatever the size of a group. Memory: some 80 bytes for each of `pairs_at_once`
         pairs, and some 200 bytes an upgrade; none for the pairs beyond. Groups of at most
         `pairs_at_once` pairs are listed and sorted, as many together as may be; the quantiles of a
         larger one are found by bisection, counting the pairs within a lead time without listing

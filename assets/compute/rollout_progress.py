@@ -71,7 +71,7 @@ class RolloutProgress:
     def advance(self, pieces: Pieces, pairs_at_once: int) -> None:
         """Takes note of what hosts ran next, each a commit of its associated flake.
 
-        Memory: some 100 bytes for each of `pairs_at_once` (host, commit) pairs.
+        Memory: some 150 bytes for each of `pairs_at_once` (host, commit) pairs.
         """
         for positions, instants in self._newly_reached(pieces, pairs_at_once):
             # Position and rank share one integer, which sorts far faster than an argsort would.

@@ -35,8 +35,9 @@ def commit_rollouts(
 ) -> pd.DataFrame:
     """How far each commit had got at `snapshot_at`.
 
-    Memory: some 200 bytes a commit, host and deployment, and what the two bounds allow (100 bytes a
-    pair or piece); none for the (host, commit) pairs beyond. Time grows with these pairs.
+    Memory: some 200 bytes a commit, host and deployment, and what the two bounds allow (some 150
+    bytes a pair, 200 bytes a piece); none for the (host, commit) pairs beyond. Time grows with
+    these pairs: some 3 s for 100 million.
 
     Args:
         timeline: the fleet.

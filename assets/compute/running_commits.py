@@ -155,7 +155,7 @@ class RunningCommits:
     ) -> Iterator[Pieces]:
         """The pieces of [since, until), a bounded number at a time, in consecutive spans of time.
 
-        Memory: some 100 bytes a host, for each of `pieces_at_once` pieces and for each span of the
+        Memory: some 200 bytes a host, for each of `pieces_at_once` pieces and for each span of the
         `RunningCommits`. A piece that reaches over the border of two spans of time comes as two.
         """
         overlapping = np.flatnonzero((self.start < until) & (self.end > since))

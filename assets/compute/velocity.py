@@ -80,8 +80,8 @@ def measure_velocity(
     A day's row depends on what lies before its T alone, so that it is the same whether it is
     measured that day or later, alone or among others.
 
-    Memory: some 300 bytes a deployment, commit and row of the result, and what the two bounds allow
-    (40 bytes a pair, 100 bytes a piece); none for the (host, commit) pairs beyond.
+    Memory: some 400 bytes a deployment, commit and row of the result, and what the two bounds allow
+    (80 bytes a pair, 200 bytes a piece); none for the (host, commit) pairs beyond.
 
     Args:
         tables: the fleet, of any set of flakes.
