@@ -1,7 +1,8 @@
 """The whole pipeline on a real Dagster instance, for tests: real databases, real files."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,15 @@ class Pipeline:
             for path in sorted(self.reports_dir.rglob("*.parquet"))
             if "_store" not in path.parts
         }
+
+
+@contextmanager
+def quiet_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """A real instance below a new folder."""
+    home.mkdir()
+    quiet = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(home), overrides=quiet) as instance:
+        yield instance
 
 
 def query(sql: str, **tables: pa.Table) -> list[tuple[Any, ...]]:

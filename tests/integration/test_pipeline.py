@@ -1,6 +1,9 @@
 """The main job, end to end: a real fleet database, real files, a real Dagster instance."""
 
 import datetime as dt
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -9,86 +12,134 @@ import pytest
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.schemas import (
+    COMMIT_ROLLOUTS,
     DEPLOYMENT_HISTORY,
+    DEPLOYMENT_VELOCITY,
     DEPLOYMENTS,
     FLAKE_DEPLOYMENT_STATUS,
+    PUBLISHED_DATASETS,
     QUARANTINE,
     SOURCE_TABLES,
     SYSTEM_DEPLOYMENT_STATUS,
+    Dataset,
 )
-from tests.integration.pipeline import Pipeline, check_results, failures, query, today
+from pipelines.demo.source_schema import create_source_schema
+from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from tests.integration.pipeline import (
+    Pipeline,
+    check_results,
+    failures,
+    query,
+    quiet_instance,
+    today,
+)
+
+DAYS = 6
+"""How many past days the shared run publishes, besides today."""
 
 
 def days_ago(days: int) -> str:
+    """The partition of that day."""
     return (dt.datetime.now(dt.UTC).date() - dt.timedelta(days=days)).isoformat()
 
 
 @pytest.fixture
-def pipeline(demo_fleet_url, new_database, tmp_path):
-    home = tmp_path / "dagster"
-    home.mkdir()
-    quiet = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
-    with dg.DagsterInstance.local_temp(str(home), overrides=quiet) as instance:
+def pipeline(
+    demo_fleet_url: str, new_database: Callable[..., str], tmp_path: Path
+) -> Iterator[Pipeline]:
+    """A pipeline that has not run yet."""
+    with quiet_instance(tmp_path / "dagster") as instance:
         yield Pipeline(demo_fleet_url, new_database(), tmp_path / "reports", instance)
 
 
-def test_one_run_publishes_everything(pipeline):
-    result = pipeline.run()
-    assert result.success, failures(result)
+@dataclass(frozen=True)
+class Ran:
+    """A pipeline that has published the past days in one run, and today in another."""
 
-    status = pipeline.published(SYSTEM_DEPLOYMENT_STATUS)
-    [(hosts, rows)] = query("SELECT count(DISTINCT hostname), count(*) FROM s", s=status)
-    assert hosts == rows > 0
-    [(statuses,)] = query("SELECT list(DISTINCT deployment_status) FROM s", s=status)
-    assert set(statuses) == set(DEPLOYMENT_STATUSES)
-    assert status.schema.equals(SYSTEM_DEPLOYMENT_STATUS.arrow_schema)
+    pipeline: Pipeline
+    past: dg.ExecuteInProcessResult
+    today: dg.ExecuteInProcessResult
 
-    flakes = pipeline.published(FLAKE_DEPLOYMENT_STATUS)
-    assert query("SELECT sum(systems_total) FROM f", f=flakes) == query(
-        "SELECT count(*) FROM s WHERE flake_id IS NOT NULL", s=status
+
+@pytest.fixture(scope="module")
+def ran(
+    demo_fleet_url: str,
+    postgres_server: EmbeddedPostgres,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Ran]:
+    """Run once for all tests that only look."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    history_url = postgres_server.ensure_database("test_pipeline_history")
+    with quiet_instance(folder / "dagster") as instance:
+        pipeline = Pipeline(demo_fleet_url, history_url, folder / "reports", instance)
+        yield Ran(pipeline, pipeline.run(days_ago(DAYS), days_ago(1)), pipeline.run())
+
+
+def test_both_runs_succeed_and_every_check_passes(ran: Ran) -> None:
+    for result in (ran.past, ran.today):
+        assert result.success, failures(result)
+        assert set(check_results(result).values()) == {True}
+
+
+@pytest.mark.parametrize("dataset", PUBLISHED_DATASETS, ids=lambda dataset: dataset.name)
+def test_every_dataset_is_published_with_its_exact_schema(ran: Ran, dataset: Dataset) -> None:
+    assert ran.pipeline.published(dataset).schema.equals(dataset.arrow_schema)
+
+
+def test_there_is_one_file_a_day_and_nothing_else(ran: Ran) -> None:
+    days = {days_ago(day) for day in range(DAYS + 1)}
+    for dataset in PUBLISHED_DATASETS:
+        folder = ran.pipeline.reports_dir / dataset.name
+        found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+        expected = {today()} if dataset is QUARANTINE else days
+        assert found == {f"date={day}/data.parquet" for day in expected}
+
+
+def test_every_status_occurs_and_every_hostname_once(ran: Ran) -> None:
+    [(hosts, rows, statuses)] = query(
+        "SELECT count(DISTINCT hostname), count(*), list(DISTINCT deployment_status) FROM s",
+        s=ran.pipeline.published(SYSTEM_DEPLOYMENT_STATUS),
     )
-    assert pipeline.published(QUARANTINE).num_rows == 0
-    assert all(check_results(result).values())
+    assert hosts == rows > 0
+    assert set(statuses) == set(DEPLOYMENT_STATUSES)
 
 
-def test_the_snapshot_agrees_with_the_source(pipeline):
-    assert pipeline.run().success
-    status = pipeline.published(SYSTEM_DEPLOYMENT_STATUS)
-    with psycopg.connect(pipeline.fleet_url) as connection:
+def test_the_rows_are_the_systems_and_hosts_of_the_source(ran: Ran) -> None:
+    with psycopg.connect(ran.pipeline.fleet_url) as connection:
         expected = connection.execute(
             """
             SELECT hostname FROM systems WHERE is_active IS NOT FALSE
             UNION
             SELECT hostname FROM system_states
             WHERE hostname NOT IN (SELECT hostname FROM systems)
-            ORDER BY hostname COLLATE "C"
             """
         ).fetchall()
-    assert query("SELECT hostname FROM s ORDER BY hostname", s=status) == expected
+    published = query("SELECT hostname FROM s", s=ran.pipeline.published(SYSTEM_DEPLOYMENT_STATUS))
+    assert sorted(published) == sorted(expected)
 
 
-def test_a_second_run_of_a_past_day_changes_no_byte(pipeline):
-    day = days_ago(3)
-    assert pipeline.run(day).success
-    before = pipeline.files()
-    assert pipeline.run(day).success
-    after = pipeline.files()
-    today_only = {f"quarantine/date={today()}/data.parquet"}
-    assert before.keys() == after.keys()
-    assert {path for path in before if before[path] != after[path]} <= today_only
+def test_flakes_and_velocity_count_the_systems_of_the_snapshot(ran: Ran) -> None:
+    for day in (today(), days_ago(3)):
+        [(systems,)] = query(
+            "SELECT count(*) FROM s WHERE flake_id IS NOT NULL",
+            s=ran.pipeline.published(SYSTEM_DEPLOYMENT_STATUS, day),
+        )
+        for dataset in (FLAKE_DEPLOYMENT_STATUS, DEPLOYMENT_VELOCITY):
+            [(counted,)] = query(
+                "SELECT sum(systems_total) FROM f", f=ran.pipeline.published(dataset, day)
+            )
+            assert counted == systems
 
 
-def test_a_past_day_is_as_of_its_end(pipeline):
-    day = days_ago(10)
-    assert pipeline.run(day).success
-    end = dt.datetime.fromisoformat(f"{days_ago(9)}T00:00:00+00:00")
+def test_a_past_day_is_as_of_its_end(ran: Ran) -> None:
+    end = dt.datetime.fromisoformat(f"{days_ago(2)}T00:00:00+00:00")
     [(snapshot_at, last_commit, last_report, extracted_at)] = query(
         """
         SELECT max(snapshot_at), max(latest_commit_timestamp), max(last_reported_at),
-               max(extracted_at)
+               min(extracted_at)
         FROM s
         """,
-        s=pipeline.published(SYSTEM_DEPLOYMENT_STATUS, day),
+        s=ran.pipeline.published(SYSTEM_DEPLOYMENT_STATUS, days_ago(3)),
     )
     assert snapshot_at == end
     assert last_commit < end
@@ -96,35 +147,22 @@ def test_a_past_day_is_as_of_its_end(pipeline):
     assert extracted_at > end
 
 
-def test_a_range_of_days_is_one_run_from_one_reading(pipeline):
-    first, last = days_ago(5), days_ago(1)
-    result = pipeline.run(first, last)
-    assert result.success, failures(result)
-    [(count,)] = [
-        (len(list(result.get_asset_materialization_events())),),
-    ]
-    assert count >= 5
-    extracted = set()
-    for day in range(1, 6):
-        table = pipeline.published(SYSTEM_DEPLOYMENT_STATUS, days_ago(day))
-        extracted |= set(table["extracted_at"].to_pylist())
+def test_the_days_of_a_range_come_from_one_reading(ran: Ran) -> None:
+    extracted = {
+        instant
+        for day in range(1, DAYS + 1)
+        for instant in ran.pipeline.published(SYSTEM_DEPLOYMENT_STATUS, days_ago(day))[
+            "extracted_at"
+        ].to_pylist()
+    }
     assert len(extracted) == 1
 
 
-def test_tomorrow_is_refused(pipeline):
-    result = pipeline.run(selection=[table.name for table in SOURCE_TABLES] + [QUARANTINE.name])
-    assert result.success, failures(result)
-    tomorrow = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)).isoformat()
-    with pytest.raises(dg.DagsterUnknownPartitionError):
-        pipeline.run(tomorrow)
-
-
-def test_deployments_are_kept_once_however_often_the_days_are_run(pipeline):
-    for _ in range(2):
-        result = pipeline.run(days_ago(6), today())
-        assert result.success, failures(result)
-    published = sum(pipeline.published(DEPLOYMENTS, days_ago(day)).num_rows for day in range(7))
-    with psycopg.connect(pipeline.history_url) as connection:
+def test_deployments_in_the_history_are_those_of_the_files(ran: Ran) -> None:
+    published = sum(
+        ran.pipeline.published(DEPLOYMENTS, days_ago(day)).num_rows for day in range(DAYS + 1)
+    )
+    with psycopg.connect(ran.pipeline.history_url) as connection:
         [(kept, distinct)] = connection.execute(
             """
             SELECT count(*), count(DISTINCT (deployed_at, hostname, system_state_id))
@@ -134,61 +172,106 @@ def test_deployments_are_kept_once_however_often_the_days_are_run(pipeline):
     assert kept == distinct == published > 0
 
 
-def test_the_view_holds_the_newest_snapshot(pipeline):
-    assert pipeline.run().success
-    assert pipeline.run(days_ago(20)).success
-    status = pipeline.published(SYSTEM_DEPLOYMENT_STATUS)
-    with psycopg.connect(pipeline.history_url) as connection:
+def test_the_view_holds_the_newest_snapshot(ran: Ran) -> None:
+    with psycopg.connect(ran.pipeline.history_url) as connection:
         kept = connection.execute(
             """
             SELECT hostname, deployment_status, commits_behind
             FROM flakelag.view_system_deployment_status
             """
         ).fetchall()
-    assert kept == query("SELECT hostname, deployment_status, commits_behind FROM s", s=status)
-
-
-def test_an_emptied_table_blocks_before_anything_is_published(pipeline, new_database):
-    empty = Pipeline(
-        pipeline.fleet_url, pipeline.history_url, pipeline.reports_dir, pipeline.instance
+    assert kept == query(
+        "SELECT hostname, deployment_status, commits_behind FROM s",
+        s=ran.pipeline.published(SYSTEM_DEPLOYMENT_STATUS),
     )
-    assert empty.run().success
-    before = empty.files()
-
-    from pipelines.demo.source_schema import create_source_schema
-
-    empty.fleet_url = new_database()
-    with psycopg.connect(empty.fleet_url) as connection:
-        create_source_schema(connection, "newer")
-    result = empty.run()
-    assert not result.success
-    assert "Table public.systems has no usable row" in failures(result)
-    assert check_results(result)["systems:not_empty_or_sharply_shrunk"] is False
-    assert empty.files() == before
 
 
-def test_what_the_ui_shows_of_a_snapshot(pipeline):
-    result = pipeline.run()
+def test_the_page_and_the_metrics_are_written(ran: Ran) -> None:
+    reports_dir = ran.pipeline.reports_dir
+    page = (reports_dir / "pages" / f"{today()}.html").read_bytes()
+    assert page.startswith((b"<!DOCTYPE html>", b"<!doctype html>"))
+    assert page == (reports_dir / "latest.html").read_bytes()
+    assert "flakelag_systems{" in (reports_dir / "metrics" / "flakelag.prom").read_text()
+
+
+def test_what_the_ui_shows_of_a_snapshot(ran: Ran) -> None:
     [event] = [
         event
-        for event in result.get_asset_materialization_events()
+        for event in ran.today.get_asset_materialization_events()
         if event.asset_key == dg.AssetKey(SYSTEM_DEPLOYMENT_STATUS.name)
     ]
     metadata = event.materialization.metadata
-    status = pipeline.published(SYSTEM_DEPLOYMENT_STATUS)
+    status = ran.pipeline.published(SYSTEM_DEPLOYMENT_STATUS)
     assert metadata["dagster/row_count"].value == status.num_rows
-    for value in DEPLOYMENT_STATUSES:
-        [(count,)] = query(f"SELECT count(*) FROM s WHERE deployment_status = '{value}'", s=status)
-        assert metadata[f"deployment_status/{value}"].value == count
-    assert str(metadata["path"].value).endswith(
-        f"system_deployment_status/date={today()}/data.parquet"
-    )
-    assert metadata["preview"].records[0].data["hostname"]
-    lineage = metadata["dagster/column_lineage"].value.deps_by_column
-    assert {dep.asset_key.to_user_string() for dep in lineage["commits_behind"]} == {"commits"}
+    path = metadata["path"].value
+    assert str(path).endswith(f"system_deployment_status/date={today()}/data.parquet")
+    numbers = [value.value for value in metadata.values() if isinstance(value.value, int)]
+    for status_of_interest in DEPLOYMENT_STATUSES:
+        [(count,)] = query(
+            f"SELECT count(*) FROM s WHERE deployment_status = '{status_of_interest}'", s=status
+        )
+        assert count in numbers
 
 
-def test_every_asset_says_what_it_is(pipeline):
+def test_pandas_reads_the_whole_folder(ran: Ran) -> None:
+    frame = pd.read_parquet(ran.pipeline.reports_dir / SYSTEM_DEPLOYMENT_STATUS.name)
+    assert not frame.duplicated(["snapshot_date", "hostname"]).any()
+    assert len(frame["snapshot_date"].unique()) == DAYS + 1
+
+
+def test_a_second_run_of_closed_days_changes_no_byte(ran: Ran) -> None:
+    before = ran.pipeline.files()
+    result = ran.pipeline.run(days_ago(3), days_ago(2))
+    assert result.success, failures(result)
+    after = ran.pipeline.files()
+    changed = {path for path in before if before[path] != after.get(path)}
+    assert before.keys() == after.keys()
+    # What was quarantined is as of the newest reading.
+    assert changed <= {f"quarantine/date={today()}/data.parquet"}
+
+
+def test_deployments_are_kept_once_however_often_the_days_are_run(pipeline: Pipeline) -> None:
+    selection = [
+        *(table.name for table in SOURCE_TABLES),
+        QUARANTINE.name,
+        DEPLOYMENTS.name,
+        DEPLOYMENT_HISTORY.name,
+    ]
+    counts = set()
+    for _ in range(2):
+        result = pipeline.run(days_ago(4), days_ago(1), selection=selection)
+        assert result.success, failures(result)
+        with psycopg.connect(pipeline.history_url) as connection:
+            counts.add(
+                connection.execute("SELECT count(*) FROM flakelag.deployment_history").fetchone()
+            )
+    assert len(counts) == 1
+
+
+def test_tomorrow_is_refused(pipeline: Pipeline) -> None:
+    tomorrow = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)).isoformat()
+    with pytest.raises(dg.DagsterUnknownPartitionError):
+        pipeline.run(tomorrow)
+
+
+def test_an_emptied_table_blocks_before_anything_is_published(
+    pipeline: Pipeline, new_database: Callable[..., str]
+) -> None:
+    result = pipeline.run()
+    assert result.success, failures(result)
+    before = pipeline.files()
+
+    pipeline.fleet_url = new_database()
+    with psycopg.connect(pipeline.fleet_url) as connection:
+        create_source_schema(connection, "newer")
+    result = pipeline.run()
+    assert not result.success
+    assert "Table public.systems has no usable row" in failures(result)
+    assert check_results(result)["systems:not_empty_or_sharply_shrunk"] is False
+    assert pipeline.files() == before
+
+
+def test_every_asset_says_what_it_is(pipeline: Pipeline) -> None:
     graph = pipeline.definitions().resolve_asset_graph()
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
@@ -198,23 +281,10 @@ def test_every_asset_says_what_it_is(pipeline):
         assert node.owners, key
 
 
-def test_column_lineage_names_columns_that_exist(pipeline):
-    datasets = {
-        dataset.name: dataset for dataset in (*SOURCE_TABLES, SYSTEM_DEPLOYMENT_STATUS, DEPLOYMENTS)
-    }
-    for dataset in (
-        SYSTEM_DEPLOYMENT_STATUS,
-        FLAKE_DEPLOYMENT_STATUS,
-        DEPLOYMENTS,
-        DEPLOYMENT_HISTORY,
-    ):
+def test_column_lineage_names_columns_that_exist() -> None:
+    known = {dataset.name: dataset for dataset in (*SOURCE_TABLES, *PUBLISHED_DATASETS)}
+    for dataset in (*PUBLISHED_DATASETS, DEPLOYMENT_HISTORY, COMMIT_ROLLOUTS):
         for column in dataset.columns:
             for source in column.derived_from:
                 asset, name = source.split(".")
-                assert name in datasets[asset].column_names, (dataset.name, column.name, source)
-
-
-def test_pandas_reads_what_was_published(pipeline):
-    assert pipeline.run().success
-    frame = pd.read_parquet(pipeline.reports_dir / SYSTEM_DEPLOYMENT_STATUS.name)
-    assert set(frame["deployment_status"]) == set(DEPLOYMENT_STATUSES)
+                assert name in known[asset].column_names, (dataset.name, column.name, source)

@@ -24,14 +24,14 @@ def _rows(rows: int, before: int | None, *, accept: bool = False) -> RowsRead:
     return RowsRead("systems", rows, before, accept)
 
 
-def test_an_empty_table_is_never_accepted():
+def test_an_empty_table_is_never_accepted() -> None:
     for accept in (False, True):
         verdict = judge_rows_read(_rows(0, None, accept=accept))
         assert not verdict.passed
         assert "public.systems has no usable row" in verdict.description
 
 
-def test_a_table_may_halve_but_not_shrink_more():
+def test_a_table_may_halve_but_not_shrink_more() -> None:
     assert judge_rows_read(_rows(50, 100)).passed
     verdict = judge_rows_read(_rows(49, 100))
     assert not verdict.passed
@@ -39,15 +39,15 @@ def test_a_table_may_halve_but_not_shrink_more():
     assert "--accept-shrunk" in verdict.description
 
 
-def test_an_operator_can_say_that_the_loss_is_meant():
+def test_an_operator_can_say_that_the_loss_is_meant() -> None:
     assert judge_rows_read(_rows(49, 100, accept=True)).passed
 
 
-def test_the_first_reading_has_nothing_to_compare_with():
+def test_the_first_reading_has_nothing_to_compare_with() -> None:
     assert judge_rows_read(_rows(1, None)).passed
 
 
-def test_quarantined_rows_are_named_by_table():
+def test_quarantined_rows_are_named_by_table() -> None:
     assert judge_quarantined({"systems": 0, "commits": 0}).passed
     verdict = judge_quarantined({"systems": 2, "commits": 0})
     assert not verdict.passed
@@ -55,13 +55,13 @@ def test_quarantined_rows_are_named_by_table():
     assert "commits" not in verdict.description
 
 
-def test_two_rows_for_a_hostname_block():
+def test_two_rows_for_a_hostname_block() -> None:
     judged = unique_key(SYSTEM_DEPLOYMENT_STATUS).on(pd.DataFrame({"hostname": ["a", "b", "a"]}))
     assert judged.forbids_publishing
     assert "'a'" in judged.verdict.description
 
 
-def test_a_sixth_status_blocks():
+def test_a_sixth_status_blocks() -> None:
     statuses = pd.DataFrame({"deployment_status": ["behind", "lost", None]})
     judged = STATUSES_IN_CLOSED_SET.on(statuses)
     assert judged.forbids_publishing
@@ -77,7 +77,7 @@ def _counts(total: int, behind: int) -> pd.DataFrame:
     )
 
 
-def test_counts_must_add_up_within_a_flake():
+def test_counts_must_add_up_within_a_flake() -> None:
     status = pd.DataFrame({"flake_id": pd.array([1, 1], "Int64")})
     assert COUNTS_SUM.on(FlakeCounts(status, _counts(2, 2))).verdict.passed
     judged = COUNTS_SUM.on(FlakeCounts(status, _counts(2, 1)))
@@ -85,14 +85,14 @@ def test_counts_must_add_up_within_a_flake():
     assert "web" in judged.verdict.description
 
 
-def test_counts_must_add_up_to_the_snapshot():
+def test_counts_must_add_up_to_the_snapshot() -> None:
     status = pd.DataFrame({"flake_id": pd.array([1, 1, 1, None], "Int64")})
     judged = COUNTS_SUM.on(FlakeCounts(status, _counts(2, 2)))
     assert judged.forbids_publishing
     assert "2 systems counted by flake, 3 in the snapshot" in judged.verdict.description
 
 
-def test_a_jump_of_unknown_warns_and_does_not_block():
+def test_a_jump_of_unknown_warns_and_does_not_block() -> None:
     assert NO_JUMP_OF_UNKNOWN.on(UnknownShares(0.9, None)).verdict.passed
     assert NO_JUMP_OF_UNKNOWN.on(UnknownShares(0.15, 0.10)).verdict.passed
     judged = NO_JUMP_OF_UNKNOWN.on(UnknownShares(0.25, 0.10))
@@ -100,12 +100,12 @@ def test_a_jump_of_unknown_warns_and_does_not_block():
     assert not judged.forbids_publishing
 
 
-def test_the_share_of_unknown_of_an_empty_fleet_is_zero():
+def test_the_share_of_unknown_of_an_empty_fleet_is_zero() -> None:
     assert share_of_unknown([]) == 0.0
     assert share_of_unknown(["unknown", "behind", "behind", "ahead"]) == 0.25
 
 
-def test_a_quiet_flake_is_named_with_its_age():
+def test_a_quiet_flake_is_named_with_its_age() -> None:
     quiet = pd.DataFrame(
         {"flake_id": [1], "flake_name": ["web"], "age_hours": [240.0], "usual_gap_hours": [5.0]}
     )
@@ -115,7 +115,7 @@ def test_a_quiet_flake_is_named_with_its_age():
     assert "web (10 days)" in verdict.description
 
 
-def test_of_many_days_the_first_failure_is_told():
+def test_of_many_days_the_first_failure_is_told() -> None:
     verdicts = [UnknownShares(0.0, 0.0), UnknownShares(0.5, 0.0), UnknownShares(0.9, 0.5)]
     [told] = first_failures(NO_JUMP_OF_UNKNOWN.on(shares) for shares in verdicts)
     assert not told.verdict.passed

@@ -10,28 +10,28 @@ from assets.days import DayNotReached, day_as_of, days_as_of
 NOON = pd.Timestamp("2026-03-10T12:00:00.000001Z")
 
 
-def test_today_is_as_of_the_extract():
+def test_today_is_as_of_the_extract() -> None:
     day = day_as_of(dt.date(2026, 3, 10), NOON)
     assert day.snapshot_at == NOON
     assert not day.is_over
 
 
-def test_a_past_day_is_as_of_its_end():
+def test_a_past_day_is_as_of_its_end() -> None:
     day = day_as_of(dt.date(2026, 3, 9), NOON)
     assert day.snapshot_at == pd.Timestamp("2026-03-10T00:00:00Z")
     assert day.extracted_at == NOON
     assert day.is_over
 
 
-def test_a_day_read_right_after_its_end_is_closed():
+def test_a_day_read_right_after_its_end_is_closed() -> None:
     assert day_as_of(dt.date(2026, 3, 9), pd.Timestamp("2026-03-10T00:00:00Z")).is_over
 
 
-def test_a_day_that_has_not_begun_is_refused():
+def test_a_day_that_has_not_begun_is_refused() -> None:
     with pytest.raises(DayNotReached, match="2026-03-11 had not begun"):
         day_as_of(dt.date(2026, 3, 11), NOON)
 
 
-def test_the_days_of_a_run_come_in_order():
+def test_the_days_of_a_run_come_in_order() -> None:
     days = days_as_of(["2026-03-09", "2026-02-28"], NOON)
     assert [day.date.isoformat() for day in days] == ["2026-02-28", "2026-03-09"]

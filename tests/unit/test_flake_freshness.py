@@ -7,13 +7,13 @@ import pyarrow as pa
 
 from assets.compute.flake_freshness import quiet_flakes
 from assets.compute.fleet import FleetTables
-from assets.compute.timeline import index_fleet
+from assets.compute.timeline import FleetTimeline, index_fleet
 from assets.schemas import SOURCE_TABLES
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
-def _timeline(hours_of_commits: dict[str, list[int]]):
+def _timeline(hours_of_commits: dict[str, list[int]]) -> FleetTimeline:
     rows: dict[str, list[dict[str, object]]] = {table.name: [] for table in SOURCE_TABLES}
     for flake_id, (name, hours) in enumerate(hours_of_commits.items(), start=1):
         rows["flakes"].append({"id": flake_id, "name": name, "repo_url": name})
@@ -42,25 +42,25 @@ def _quiet_at(hour: int, hours_of_commits: dict[str, list[int]]) -> list[str]:
     return list(quiet_flakes(_timeline(hours_of_commits), at)["flake_name"])
 
 
-def test_a_flake_is_quiet_after_a_week_and_five_usual_gaps():
+def test_a_flake_is_quiet_after_a_week_and_five_usual_gaps() -> None:
     daily = {"daily": [0, 24, 48, 72, 96]}
     assert _quiet_at(96 + 168, daily) == []
     assert _quiet_at(96 + 169, daily) == ["daily"]
 
 
-def test_a_slow_flake_is_given_more_time():
+def test_a_slow_flake_is_given_more_time() -> None:
     weekly = {"weekly": [0, 168, 336, 504, 672]}
     assert _quiet_at(672 + 5 * 168, weekly) == []
     assert _quiet_at(672 + 5 * 168 + 1, weekly) == ["weekly"]
 
 
-def test_four_commits_show_no_rhythm():
+def test_four_commits_show_no_rhythm() -> None:
     assert _quiet_at(100_000, {"young": [0, 1, 2, 3]}) == []
 
 
-def test_a_commit_that_is_not_visible_yet_does_not_make_a_flake_fresh():
+def test_a_commit_that_is_not_visible_yet_does_not_make_a_flake_fresh() -> None:
     assert _quiet_at(1000, {"web": [0, 1, 2, 3, 4, 1000]}) == ["web"]
 
 
-def test_the_quietest_flake_comes_first():
+def test_the_quietest_flake_comes_first() -> None:
     assert _quiet_at(2000, {"a": [10, 11, 12, 13, 14], "b": [0, 1, 2, 3, 4]}) == ["b", "a"]
