@@ -1,21 +1,18 @@
 """From the settings to the resources, each made only when a step first needs it."""
 
 import datetime as dt
-from collections.abc import Callable, Collection
-from functools import cached_property
+from collections.abc import Callable
 
 import dagster as dg
-import pyarrow as pa
 from pydantic import SecretStr
+from typing_extensions import override
 
 from assets.interfaces import ExtractSink
 from assets.loading import FleetLoader
-from assets.schemas import Dataset
 from pipelines.demo.ensure import ensure_demo_fleet
 from pipelines.resources.embedded_postgres import EmbeddedPostgres
 from pipelines.resources.fleet_database import ExtractSummary, FleetDatabase
 from pipelines.resources.history_database import HistoryDatabase
-from pipelines.resources.history_replacement import LoadOutcome
 from pipelines.resources.report_store import ReportStore
 from pipelines.settings import Settings
 
@@ -48,47 +45,21 @@ def fleet_database(settings: Settings) -> FleetDatabase | DemoFleetDatabase:
     )
 
 
-class EmbeddedHistoryDatabase:
-    """The history in the embedded server: started when it is first used."""
+class EmbeddedHistoryDatabase(HistoryDatabase):
+    """The history in the embedded server, which starts with the migration that precedes all use."""
 
     def __init__(self, server: EmbeddedPostgres) -> None:
+        super().__init__(SecretStr(""))
         self._server = server
 
-    @cached_property
-    def _database(self) -> HistoryDatabase:
+    @override
+    def migrate(self, *, set_database_search_path: bool = True) -> list[str]:
         self._server.start()
-        return HistoryDatabase(SecretStr(self._server.ensure_database(HISTORY_DATABASE)))
-
-    def migrate(self) -> list[str]:
-        """See `HistoryDatabase.migrate`; the database is ours alone, so names need no schema."""
-        return self._database.migrate(set_database_search_path=True)
-
-    def replace_days(
-        self,
-        dataset: Dataset,
-        dates: Collection[dt.date],
-        rows: pa.Table,
-        *,
-        extracted_at: dt.datetime,
-    ) -> dict[dt.date, LoadOutcome]:
-        """See `HistoryDatabase.replace_days`."""
-        return self._database.replace_days(dataset, dates, rows, extracted_at=extracted_at)
-
-    def replace_current(
-        self,
-        dataset: Dataset,
-        rows: pa.Table,
-        *,
-        snapshot_at: dt.datetime,
-        extracted_at: dt.datetime,
-    ) -> LoadOutcome:
-        """See `HistoryDatabase.replace_current`."""
-        return self._database.replace_current(
-            dataset, rows, snapshot_at=snapshot_at, extracted_at=extracted_at
-        )
+        self._url = SecretStr(self._server.ensure_database(HISTORY_DATABASE))
+        return super().migrate(set_database_search_path=set_database_search_path)
 
 
-def history_database(settings: Settings) -> HistoryDatabase | EmbeddedHistoryDatabase:
+def history_database(settings: Settings) -> HistoryDatabase:
     """The database of HISTORY_DATABASE_URL, or one in the embedded server."""
     if settings.history_database_url is None:
         return EmbeddedHistoryDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
