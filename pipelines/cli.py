@@ -11,6 +11,7 @@ _COMMANDS = {
     "ui": "pipelines.commands.ui",
     "status": "pipelines.commands.status",
     "history": "pipelines.commands.history",
+    "psql": "pipelines.commands.psql",
 }
 
 
