@@ -58,10 +58,10 @@ def adoption_curves(
             reached = (target != NOTHING) & (commit >= target - age)
             np.minimum.at(reached_at[age], host[reached], start[reached])
 
-    age, host = np.nonzero(reached_at != _NEVER)
-    position = latest[flake_by_host[host]] - age
-    is_commit = position >= commits.starts[flake_by_host[host]]
-    return _steps(timeline, position[is_commit], reached_at[age, host][is_commit])
+    ages, hosts = np.nonzero(reached_at != _NEVER)
+    position = latest[flake_by_host[hosts]] - ages
+    is_commit = position >= commits.starts[flake_by_host[hosts]]
+    return _steps(timeline, position[is_commit], reached_at[ages, hosts][is_commit])
 
 
 def _flake_by_host(timeline: FleetTimeline, status: pd.DataFrame) -> Integers:

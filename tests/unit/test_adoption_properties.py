@@ -30,7 +30,7 @@ def test_a_curve_passes_through_every_milestone_of_its_rollout(
 
     rollouts = commit_rollouts(timeline, instant)
     newest = rollouts.groupby("flake_id").head(newest_commits)
-    curves = {commit_id: curve for commit_id, curve in steps.groupby("commit_id")}
+    curves = dict(iter(steps.groupby("commit_id")))
     assert set(curves) == set(newest.loc[newest["hosts_reached"] > 0, "commit_id"])
     for rollout in newest.to_dict("records"):
         curve = curves.get(rollout["commit_id"])
