@@ -22,15 +22,15 @@ AT_ONCE = dt.timedelta(0)
 
 _logger = logging.getLogger(__name__)
 
-_NOT_WRITABLE = "REPORTS_DIR must be writable by the user that runs flakelag."
+_NO_ACCESS = "The user that runs flakelag needs access to all of REPORTS_DIR."
 _IN_THE_WAY = "Where REPORTS_DIR needs a folder there is a file, or the other way round: remove it."
 _ADVICE = {
     errno.ENOSPC: "Free some space there.",
     errno.EDQUOT: "Free some space there, or raise the quota.",
     errno.EFBIG: "Raise the limit on the size of a file (ulimit -f).",
-    errno.EROFS: _NOT_WRITABLE,
-    errno.EACCES: _NOT_WRITABLE,
-    errno.EPERM: _NOT_WRITABLE,
+    errno.EROFS: "REPORTS_DIR must be writable.",
+    errno.EACCES: _NO_ACCESS,
+    errno.EPERM: _NO_ACCESS,
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EEXIST: _IN_THE_WAY,
     errno.EISDIR: _IN_THE_WAY,
@@ -164,15 +164,15 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def explaining(path: Path) -> Iterator[None]:
+def explaining(path: Path, doing: str = "write") -> Iterator[None]:
     """Turns an error of the operating system into one that says what to do about it.
 
     Raises:
-        ReportStoreError: for any OSError while `path` was being written.
+        ReportStoreError: for any OSError while `path` was being written or read.
     """
     try:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         advice = _ADVICE.get(error.errno or 0, "What is published is untouched.")
-        raise ReportStoreError(f"Can't write {path}: {reason}. {advice}") from error
+        raise ReportStoreError(f"Can't {doing} {path}: {reason}. {advice}") from error

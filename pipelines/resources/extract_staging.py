@@ -206,7 +206,7 @@ class ExtractStaging:
 
     def _first(self, names: Sequence[str]) -> StagedExtract | None:
         for name in names:
-            with explaining(self._extracts / name):
+            with explaining(self._extracts / name, "read"):
                 lock = _lock_folder(self._extracts / name, fcntl.LOCK_SH)
             if lock is not None:
                 return StagedExtract(self._extracts / name, lock)

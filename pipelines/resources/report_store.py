@@ -20,7 +20,12 @@ import pyarrow as pa
 from assets.publication import UnpublishableDataError, find_problems, find_wrong_stamps
 from assets.replacement import Outcome, Version, decide_publication
 from assets.schemas import Dataset
-from pipelines.resources.atomic_files import LOCK_TIMEOUT, AtomicFiles, ReportStoreError
+from pipelines.resources.atomic_files import (
+    LOCK_TIMEOUT,
+    AtomicFiles,
+    ReportStoreError,
+    explaining,
+)
 from pipelines.resources.confirmations import Confirmations
 from pipelines.resources.extract_staging import ExtractStaging, ExtractWriter, StagedExtract
 from pipelines.resources.parquet_files import (
@@ -188,7 +193,7 @@ class ReportStore:
             ReportStoreError: the file is damaged.
         """
         path = self._path(dataset, date)
-        with _finding(dataset, date):
+        with _finding(dataset, date, path):
             return read_file(path, columns)[0]
 
     def describe(self, dataset: Dataset, date: dt.date) -> PublishedPartition:
@@ -199,7 +204,7 @@ class ReportStore:
             ReportStoreError: the file is damaged.
         """
         path = self._path(dataset, date)
-        with _finding(dataset, date):
+        with _finding(dataset, date, path):
             footer = read_footer(path)
         return PublishedPartition(
             dataset.name,
@@ -284,14 +289,16 @@ class ReportStore:
         return self.root / _partition_name(dataset, date) / _PARTITION_FILE
 
     def _published_version(self, dataset: Dataset, date: dt.date) -> Version | None:
-        try:
-            table, footer = read_file(self._path(dataset, date))
-        except FileNotFoundError:
-            return None
-        except UnreadableFileError as error:
-            # Nobody can use it, and the only cure is to publish the day again.
-            _logger.warning("%s It is replaced.", error)
-            return None
+        path = self._path(dataset, date)
+        with explaining(path, "read"):
+            try:
+                table, footer = read_file(path)
+            except FileNotFoundError:
+                return None
+            except UnreadableFileError as error:
+                # Nobody can use it, and the only cure is to publish the day again.
+                _logger.warning("%s It is replaced.", error)
+                return None
         newest = self._confirmations.newest(_partition_name(dataset, date), footer.extracted_at)
         return Version(table, footer.snapshot_at, newest)
 
@@ -310,12 +317,13 @@ def _require_same(staged: Path, *, table: pa.Table) -> None:
 
 
 @contextmanager
-def _finding(dataset: Dataset, date: dt.date) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise PartitionNotFoundError(
-            f"{dataset.name} is not published for {date}. Materialize that partition."
-        ) from None
-    except UnreadableFileError as error:
-        raise ReportStoreError(f"{error} Materialize that partition again.") from error
+def _finding(dataset: Dataset, date: dt.date, path: Path) -> Iterator[None]:
+    with explaining(path, "read"):
+        try:
+            yield
+        except FileNotFoundError:
+            raise PartitionNotFoundError(
+                f"{dataset.name} is not published for {date}. Materialize that partition."
+            ) from None
+        except UnreadableFileError as error:
+            raise ReportStoreError(f"{error} Materialize that partition again.") from error

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from multiprocessing.synchronize import Event
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,14 @@ def versions_table(version: int, extracted_at: dt.datetime | None = None) -> pa.
     )
 
 
+def whole_version(table: pa.Table) -> int:
+    """The version that a table is, all of it and nothing else."""
+    [version] = table["version"].unique().to_pylist()
+    assert table.num_rows == rows_of(version)
+    assert table["hostname"].to_pylist() == versions_table(version)["hostname"].to_pylist()
+    return int(version)
+
+
 def publish_version(
     store: ReportStore, version: int, *, date: dt.date = DAY, **changed: Any
 ) -> Publication:
@@ -116,10 +124,10 @@ def publish_on_days(root: Path, version: int, dates: list[dt.date]) -> None:
         publish_version(store, version, date=date)
 
 
-def hold_lock(root: Path, holding: Event) -> None:
+def hold_lock(root: Path, ready: Connection) -> None:
     """Process: holds the lock of the partition until it is killed."""
     with AtomicFiles(root).locked(partition_file(root)):
-        holding.set()
+        ready.send(None)
         signal.pause()
 
 
@@ -131,10 +139,10 @@ def publish_and_die(root: Path, version: int, step: int) -> None:
 
 
 def confirm_and_die(root: Path, version: int, extracted_at: dt.datetime, step: int) -> None:
-    """Process: publishes the same rows as before, read later, and is killed on the way."""
+    """Process: publishes the same rows of a closed day, read later, and is killed on the way."""
     store = ReportStore(root)
     _die_before_change(root, step)
-    publish_version(store, version, snapshot_at=read_at(version), extracted_at=extracted_at)
+    publish_version(store, version, snapshot_at=NOON, extracted_at=extracted_at)
 
 
 def stage_and_die(root: Path, version: int, step: int) -> None:
@@ -144,11 +152,11 @@ def stage_and_die(root: Path, version: int, step: int) -> None:
     stage_extract(store, version)
 
 
-def stage_and_wait(root: Path, version: int, staging: Event) -> None:
+def stage_and_wait(root: Path, version: int, ready: Connection) -> None:
     """Process: begins to stage an extract, and goes no further."""
     with ReportStore(root).new_extract(f"run-{version}") as writer:
         writer.write(VERSIONS, batches_of(version))
-        staging.set()
+        ready.send(None)
         signal.pause()
 
 
