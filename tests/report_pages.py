@@ -293,3 +293,29 @@ def triage_order(row: Row) -> tuple[int, int, str]:
     order = ("no_deployment", "unknown", "behind", "up_to_date", "ahead")
     commits_behind = row.get("commits_behind") or 0
     return order.index(row["deployment_status"]), -commits_behind, row["hostname"]
+
+
+def hostile_fleet() -> FleetReportInputs:
+    """A fleet in which every name, hash and environment is hostile."""
+    flakes = dict(enumerate(HOSTILE_NAMES, start=1))
+    rows = []
+    for flake_id, name in flakes.items():
+        named: Row = {"flake_id": flake_id, "flake_name": name, "environment": name}
+        rows += [
+            no_deployment(name, **named),
+            unknown(
+                f"u{name}"[:253], unknown_reason="flake_mismatch", current_flake_name=name, **named
+            ),
+            behind(f"b{name}"[:253], current_commit_hash=name, **named),
+        ]
+    rows.sort(key=triage_order)
+    previous = [up_to_date(row["hostname"], flake_name=row["flake_name"]) for row in rows]
+    rollouts = rollouts_of(flakes)
+    rollouts["commit_hash"] = [HOSTILE_NAMES[row % len(flakes)] for row in range(len(rollouts))]
+    return inputs_of(
+        status_frame(*rows),
+        previous_status=status_frame(*previous),
+        velocity=velocity_of(flakes),
+        rollouts=rollouts,
+        adoption=adoption_of(rollouts),
+    )

@@ -17,7 +17,8 @@ from typing import Any, NewType
 
 import vl_convert
 
-_VEGA_LITE_VERSION = "6.4"
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+
 _WIDTH, _HEIGHT = 360, 190
 
 Spec = dict[str, Any]
@@ -45,10 +46,7 @@ class Style:
         return " ".join(map(str, self.dash))
 
 
-STATUS_STYLES = {
-    status: Style(f"url(#fill-{status})")
-    for status in ("no_deployment", "unknown", "behind", "up_to_date", "ahead")
-}
+STATUS_STYLES = {status: Style(f"url(#fill-{status})") for status in DEPLOYMENT_STATUSES}
 # From the most to the least prominent.
 SERIES_STYLES = (
     Style("var(--series-1)", (), "circle"),
@@ -165,8 +163,11 @@ def daily_spans(
     }
     points: list[Spec] = [
         {
-            "mark": {"type": "point", "shape": style.shape, "size": 22, "opacity": 1}
-            | {
+            "mark": {
+                "type": "point",
+                "shape": style.shape,
+                "size": 22,
+                "opacity": 1,
                 "fill": style.paint,
                 "stroke": "var(--surface)",
                 "strokeWidth": 0.5,
@@ -255,7 +256,7 @@ def _draw(rows: list[Spec], layers: list[Spec], x: Spec) -> Drawing:
         "encoding": {"x": x},
         "layer": layers,
     }
-    return _inline(vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE_VERSION))
+    return _inline(vl_convert.vegalite_to_svg(spec))
 
 
 def _inline(svg: str) -> Drawing:

@@ -80,6 +80,7 @@ class Figure:
     """A chart with all that belongs to it.
 
     Attributes:
+        topic: what the figures of its group show, empty where the title says it all.
         title: what it shows.
         summary: what there is to see, in a sentence.
         chart: the drawing.
@@ -87,6 +88,7 @@ class Figure:
         numbers: everything it shows.
     """
 
+    topic: str
     title: str
     summary: str
     chart: Drawing
@@ -95,7 +97,9 @@ class Figure:
 
 
 def movement_figures(days: Sequence[Day]) -> tuple[Figure, ...]:
-    """How the whole fleet moved, day by day."""
+    """How the whole fleet moved, day by day; nothing before there are two days to compare."""
+    if len(days) < 2:
+        return ()
     return (
         _statuses(days),
         _shares(days, "How current systems were, in commits", COMMIT_SHARES),
@@ -107,7 +111,8 @@ def movement_figures(days: Sequence[Day]) -> tuple[Figure, ...]:
 
 
 def lead_time_figures(flakes: Sequence[FlakeLeadTimes]) -> tuple[Figure, ...]:
-    """Lead times day by day, a figure a flake."""
+    """Lead times day by day, a figure a flake; nothing before there are two days to compare."""
+    flakes = [flake for flake in flakes if len(flake.days) > 1]
     spans = [
         value
         for flake in flakes
@@ -135,6 +140,7 @@ def _statuses(days: Sequence[Day]) -> Figure:
         return f"{grouped(day.measures['systems_up_to_date'] or 0)} of {grouped(total)}"
 
     return Figure(
+        "",
         "Systems by status",
         f"Up to date: {up_to_date(known[0])} on {known[0].day}, "
         f"{up_to_date(known[-1])} on {known[-1].day}."
@@ -164,6 +170,7 @@ def _shares(days: Sequence[Day], title: str, names: Sequence[str]) -> Figure:
         if (share := day.measures[names[0]]) is not None
     ]
     return Figure(
+        "",
         title,
         f"{_SHARE_LABELS[names[0]]}: {known[0]}, {known[-1]}." if known else "No host time.",
         daily_shares(
@@ -189,6 +196,7 @@ def _activity(days: Sequence[Day], title: str, name: str, noun: str, style: Styl
         else f"{total} in {counted(len(known), 'day')}."
     )
     return Figure(
+        "",
         title,
         summary,
         daily_counts(_dates(days), style, values),
@@ -203,6 +211,7 @@ def _lead_times(flake: FlakeLeadTimes, bounds: tuple[float, float]) -> Figure:
     numbers = _daily_numbers(flake.days, labels, span)
     pairs = charted(flake.days, "change_lead_time_count")
     return Figure(
+        "Lead time",
         flake.flake,
         f"{counted(flake.pairs, 'commit arrival')} on hosts.",
         daily_spans(
@@ -229,6 +238,7 @@ def _adoption(flake: FlakeAdoption) -> Figure:
     styled = list(zip(SERIES_STYLES, flake.commits, strict=False))
     newest = flake.commits[0]
     return Figure(
+        "Newest commits",
         flake.flake,
         f"{counted(flake.hosts, 'system')}; the newest commit has reached "
         f"{percentage(newest.share)} in {span(newest.age_seconds)}.",

@@ -6,7 +6,7 @@ fleet. Percentiles can't be rolled up: lead times stay by flake.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import pandas as pd
 
@@ -57,13 +57,13 @@ class FlakeLeadTimes:
 
 def recent(velocity: pd.DataFrame, last_day: date, days: int) -> pd.DataFrame:
     """The rows of the `days` days that end with `last_day`."""
-    first_day = last_day - pd.Timedelta(days - 1, "D")
+    first_day = last_day - timedelta(days=days - 1)
     in_window = (velocity["snapshot_date"] >= first_day) & (velocity["snapshot_date"] <= last_day)
     return velocity[in_window]
 
 
 def fleet_days(velocity: pd.DataFrame) -> tuple[Day, ...]:
-    """Rolls up a window of `deployment_velocity` over all flakes.
+    """Rolls up a window, not empty, of `deployment_velocity` over all flakes.
 
     Args:
         velocity: one row a day and flake.

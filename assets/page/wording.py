@@ -17,6 +17,14 @@ STATUS_LABELS: Mapping[str, str] = {
     "ahead": "Ahead",
 }
 
+CHANGE_LABELS: Mapping[str, str] = {
+    "newly_behind": "newly behind",
+    "became_unknown": "became unknown",
+    "recovered": "recovered",
+    "appeared": "appeared",
+    "vanished": "vanished",
+}
+
 NOT_KNOWN = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"

@@ -125,6 +125,38 @@ def test_dictionary_encoded_frames_give_the_same_page(inputs: FleetReportInputs,
     assert render_fleet_report(as_stored) == page
 
 
+def test_a_page_compared_with_another_day_than_yesterday_names_it(
+    inputs: FleetReportInputs, page: str
+) -> None:
+    assert inputs.previous_status is not None
+    missed = inputs.previous_status.assign(snapshot_at=pd.Timestamp("2026-11-20", tz="UTC"))
+
+    text = render_fleet_report(replace(inputs, previous_status=missed))
+
+    assert "What changed since yesterday" in page
+    assert "What changed since 2026-11-19" in text
+    assert "Compared with the snapshot of 2026-11-20 00:00 UTC" in text
+
+
+def test_charts_begin_with_the_second_day(inputs: FleetReportInputs) -> None:
+    assert inputs.velocity is not None
+    last_day = inputs.velocity["snapshot_date"] == inputs.snapshot_date
+
+    first = render_fleet_report(replace(inputs, velocity=inputs.velocity[last_day]))
+
+    assert "Only one day has been computed so far" in first
+    assert "Systems by status" not in first
+
+
+def test_empty_frames_are_as_good_as_none(inputs: FleetReportInputs) -> None:
+    def without(velocity: pd.DataFrame | None, rollouts: pd.DataFrame | None) -> str:
+        return render_fleet_report(replace(inputs, velocity=velocity, rollouts=rollouts))
+
+    assert inputs.velocity is not None
+    assert inputs.rollouts is not None
+    assert without(inputs.velocity.head(0), inputs.rollouts.head(0)) == without(None, None)
+
+
 def test_a_closed_day_s_page_says_when_its_tables_were_read(inputs: FleetReportInputs) -> None:
     closed = replace(
         inputs,
