@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.compute.commit_order import CommitOrder
 from assets.compute.encoding import (
@@ -104,37 +105,42 @@ def index_host_builds(
     """Indexes the `nixos` derivations; without `statuses`, build results are not recorded."""
     positions = order.positions(integers(derivations["commit_id"]))
     is_nixos = (derivations["derivation_type"] == "nixos").to_numpy(np.bool_, na_value=False)
-    relevant = np.flatnonzero(is_nixos & (positions != NOTHING))
-    rows = derivations.iloc[relevant]
-    name_codes, names = text_codes(rows["derivation_name"])
+    name_codes, names = text_codes(derivations["derivation_name"])
     radix = len(order.commit_ids) + 1
-    keys = name_codes * radix + positions[relevant]
+    keys = name_codes * radix + positions
+    rows = np.flatnonzero(is_nixos & (positions != NOTHING))
+    rows = rows[np.lexsort((integers(derivations["id"])[rows], keys[rows]))]
+    keys = keys[rows]
 
-    output_keys, outputs = _last_output_by_key(keys, rows)
+    is_last = np.diff(keys, append=NOTHING) != 0
+    outputs = _outputs(derivations).take(pa.array(rows[is_last]))
+    output_keys = keys[is_last][pc.is_valid(outputs).to_numpy(zero_copy_only=False)]
     follows = np.diff(output_keys, prepend=NOTHING) == 1
-    changed = follows & (np.diff(outputs, prepend=NOTHING) != 0)
     return HostBuilds(
         names=names,
         _radix=radix,
         _output_keys=output_keys,
-        _changes_up_to=np.cumsum(changed),
-        _success_keys=None if statuses is None else _successful_keys(keys, rows, statuses),
+        _changes_up_to=np.cumsum(follows & _differs_from_previous(outputs.drop_null())),
+        _success_keys=(
+            None
+            if statuses is None
+            else sorted_distinct(keys[_is_success(derivations, statuses)[rows]])
+        ),
     )
 
 
-def _last_output_by_key(keys: Integers, rows: pd.DataFrame) -> tuple[Integers, Integers]:
-    built = text_array(rows["store_path"])
-    output_codes, _ = text_codes(
-        pd.Series(pa.compute.coalesce(built, text_array(rows["derivation_path"])), dtype="str")
-    )
-    by_key = np.lexsort((integers(rows["id"]), keys))
-    keys, output_codes = keys[by_key], output_codes[by_key]
-    is_last = np.diff(keys, append=NOTHING) != 0
-    has_output = output_codes != NOTHING
-    return keys[is_last & has_output], output_codes[is_last & has_output]
+def _outputs(derivations: pd.DataFrame) -> pa.Array:
+    built = text_array(derivations["store_path"])
+    return pc.coalesce(built, text_array(derivations["derivation_path"]))
 
 
-def _successful_keys(keys: Integers, rows: pd.DataFrame, statuses: pd.DataFrame) -> Integers:
+def _differs_from_previous(values: pa.Array) -> Booleans:
+    differs = np.zeros(len(values), np.bool_)
+    differs[1:] = pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)
+    return differs
+
+
+def _is_success(derivations: pd.DataFrame, statuses: pd.DataFrame) -> Booleans:
     is_success = statuses["is_success"].to_numpy(np.bool_, na_value=False)
     successful = integers(statuses["id"])[is_success]
-    return sorted_distinct(keys[np.isin(integers(rows["status_id"]), successful)])
+    return np.isin(integers(derivations["status_id"]), successful)
