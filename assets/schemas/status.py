@@ -226,6 +226,7 @@ FLAKE_DEPLOYMENT_STATUS = Dataset(
     grain="one row a flake",
     description="How the systems associated with each flake stand, and how fresh the flake is.",
     key=("flake_id",),
+    record_counts=("systems_total",),
     order_by="systems_behind descending, flake_name, flake_id",
     columns=(
         identifier("flake_id", "The flake.", derived_from=("flakes.id",)),
