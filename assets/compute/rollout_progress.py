@@ -29,19 +29,20 @@ class RolloutProgress:
             commits: of all flakes.
             host_count: how many hosts there are.
             ranks: by flake code, ranks whose instants will be asked for, at least one; 0 is none.
+                None of a flake's systems may have a greater rank than the greatest of these.
         """
-        flake_count = len(commits.flake_ids)
-        flake, wanted = np.tile(np.arange(flake_count), len(ranks)), np.concatenate(ranks)
-        # Rank 1 is asked for even where there is no host.
-        self._radix = host_count + 2
-        self._rank_keys = np.unique((flake * self._radix + wanted)[wanted > 0])
-        ranks_of_flake = np.bincount(self._rank_keys // self._radix, minlength=flake_count)
-        self._first_rank = np.cumsum(ranks_of_flake) - ranks_of_flake
-        per_commit = ranks_of_flake[commits.flake]
-        self._first_slot = np.cumsum(per_commit) - per_commit
-        self._reached_at = np.full(int(per_commit.sum()), NEVER, np.int64)
-        self._slot_counts = per_commit
         self._commits = commits
+        rank_counts = np.max(ranks, axis=0) + 1
+        self._first_rank = np.cumsum(rank_counts) - rank_counts
+        is_kept = np.zeros(int(rank_counts.sum()), np.int64)
+        for each in ranks:
+            is_kept[(self._first_rank + each)[each > 0]] = 1
+        kept_before = np.cumsum(is_kept) - is_kept
+        kept_before -= np.repeat(kept_before[self._first_rank], rank_counts)
+        self._slot_of_rank = np.where(is_kept == 1, kept_before, NOTHING)
+        self._kept_of_commit = np.add.reduceat(is_kept, self._first_rank)[commits.flake]
+        self._first_slot = np.cumsum(self._kept_of_commit) - self._kept_of_commit
+        self._reached_at = np.full(int(self._kept_of_commit.sum()), NEVER, np.int64)
         self._greatest = np.full(host_count, NOTHING, np.int64)
         self.counts: Integers = np.zeros(len(commits.flake), np.int64)
 
@@ -64,7 +65,7 @@ class RolloutProgress:
         """Goes back to the beginning, for these flakes and the hosts associated with them."""
         commits = np.flatnonzero(flakes[self._commits.flake])
         self.counts[commits] = 0
-        _, slots = expand(self._first_slot[commits], self._slot_counts[commits])
+        _, slots = expand(self._first_slot[commits], self._kept_of_commit[commits])
         self._reached_at[slots] = NEVER
         self._greatest[hosts] = NOTHING
 
@@ -87,12 +88,8 @@ class RolloutProgress:
             self.counts[position[first]] += np.diff(first, append=radix)
 
     def _slots(self, positions: Integers, ranks: Integers) -> tuple[Integers, Booleans]:
-        flake = self._commits.flake[positions]
-        keys = flake * self._radix + ranks
-        found = np.searchsorted(self._rank_keys, keys)
-        is_kept = found < len(self._rank_keys)
-        is_kept[is_kept] = self._rank_keys[found[is_kept]] == keys[is_kept]
-        return self._first_slot[positions] + found - self._first_rank[flake], is_kept
+        slots = self._slot_of_rank[self._first_rank[self._commits.flake[positions]] + ranks]
+        return self._first_slot[positions] + slots, slots != NOTHING
 
     def _newly_reached(
         self, pieces: Pieces, pairs_at_once: int

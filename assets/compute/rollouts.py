@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from assets.compute.commit_clock import CommitClock
+from assets.compute.commit_order import CommitOrder
 from assets.compute.encoding import (
     NOTHING,
     Booleans,
@@ -23,7 +24,7 @@ from assets.compute.status import judge
 from assets.compute.timeline import FleetTimeline
 
 _PERCENTAGES = (50, 90, 100)
-_DAYS_AT_ONCE = 32
+_NUMBERS_KEPT = 16_000_000
 
 
 def commit_rollouts(
@@ -65,13 +66,21 @@ def rollouts_of_days(
 ) -> Iterator[pd.DataFrame]:
     """`commit_rollouts` of many instants, in ascending order: each goes on where the last ended.
 
-    Where a system leaves a flake its rollouts are counted anew, and so are all every 32 instants;
-    memory grows, beyond that of one instant, with the commits times the systems that join their
-    flake within 32 instants.
+    Memory: at most 130 MB more than for one instant. To keep to it, everything is counted anew now
+    and then, and a flake's rollouts also where a system leaves it.
     """
     running = RunningCommits.of(timeline)
-    for first in range(0, len(snapshots_at), _DAYS_AT_ONCE):
-        batch = snapshots_at[first : first + _DAYS_AT_ONCE]
+    batch: list[_Systems] = []
+    numbers_kept = 0
+    for snapshot_at in snapshots_at:
+        systems = _Systems.at(timeline, snapshot_at)
+        numbers = systems.numbers_kept_after(batch[-1] if batch else None, timeline.commits)
+        if batch and numbers_kept + numbers > _NUMBERS_KEPT:
+            yield from _follow(timeline, running, batch, pairs_at_once, pieces_at_once)
+            batch, numbers_kept = [], 0
+        batch.append(systems)
+        numbers_kept += numbers
+    if batch:
         yield from _follow(timeline, running, batch, pairs_at_once, pieces_at_once)
 
 
@@ -80,20 +89,23 @@ class _Systems:
     """The systems that have a status at T.
 
     Attributes:
+        snapshot_at: T.
         instant: T in microseconds.
         flake_by_host: by host code, the associated flake's code, `NOTHING` where there is none.
         current_by_host: by host code, position of the current commit where it is of that flake.
         eligible: by flake code, how many systems are associated with it.
     """
 
+    snapshot_at: pd.Timestamp
     instant: int
     flake_by_host: Integers
     current_by_host: Integers
     eligible: Integers
 
     @classmethod
-    def at(cls, timeline: FleetTimeline, instant: int) -> "_Systems":
+    def at(cls, timeline: FleetTimeline, snapshot_at: pd.Timestamp) -> "_Systems":
         """Judges all systems at an instant."""
+        instant = instant_microseconds(snapshot_at)
         hosts, states, commits = timeline.hosts, timeline.states, timeline.commits
         last_states = states.last_states(instant)
         is_registered = hosts.registered_before(instant)
@@ -106,6 +118,7 @@ class _Systems:
         flake = np.where(hosts.is_deactivated, NOTHING, standing.flake)
         is_own = (flake != NOTHING) & (translate(standing.current, commits.flake) == flake)
         return cls(
+            snapshot_at=snapshot_at,
             instant=instant,
             flake_by_host=flake,
             current_by_host=np.where(is_own, standing.current, NOTHING),
@@ -118,22 +131,28 @@ class _Systems:
         percentages = [-(-self.eligible * each // 100) for each in _PERCENTAGES]
         return [np.ones(len(self.eligible), np.int64), *percentages]
 
+    def numbers_kept_after(self, before: "_Systems | None", commits: CommitOrder) -> int:
+        """How many numbers have to be kept to tell of this instant too."""
+        earlier = [0] * len(self.milestones) if before is None else before.milestones
+        pairs = zip(self.milestones, earlier, strict=True)
+        further_ranks = sum((ranks != known).astype(np.int64) for ranks, known in pairs)
+        return 2 * len(self.flake_by_host) + int((np.diff(commits.starts) * further_ranks).sum())
+
 
 def _follow(
     timeline: FleetTimeline,
     running: RunningCommits,
-    snapshots_at: Sequence[pd.Timestamp],
+    systems: list[_Systems],
     pairs_at_once: int,
     pieces_at_once: int,
 ) -> Iterator[pd.DataFrame]:
     commits = timeline.commits
-    systems = [_Systems.at(timeline, instant_microseconds(at)) for at in snapshots_at]
     progress = RolloutProgress(
         commits, len(timeline.hosts.names), [ranks for each in systems for ranks in each.milestones]
     )
     first_run_at = running.first_starts(len(timeline.hosts.names))
     reached, before = running.earliest, systems[0].flake_by_host
-    for snapshot_at, now in zip(snapshots_at, systems, strict=True):
+    for now in systems:
         restarted = _flakes_to_restart(before, now, joined_late=first_run_at < reached)
         spans_of_time = [(running, reached, now.instant)]
         if restarted.any():
@@ -145,7 +164,7 @@ def _follow(
                 is_own = now.flake_by_host[pieces.host] == commits.flake[pieces.commit]
                 progress.advance(pieces.where(is_own), pairs_at_once)
         reached, before = now.instant, now.flake_by_host
-        yield _rows(timeline, snapshot_at, now, progress)
+        yield _rows(timeline, now, progress)
 
 
 def _flakes_to_restart(before: Integers, now: _Systems, joined_late: Booleans) -> Booleans:
@@ -162,12 +181,7 @@ def _flakes_to_restart(before: Integers, now: _Systems, joined_late: Booleans) -
     return restarted
 
 
-def _rows(
-    timeline: FleetTimeline,
-    snapshot_at: pd.Timestamp,
-    systems: _Systems,
-    progress: RolloutProgress,
-) -> pd.DataFrame:
+def _rows(timeline: FleetTimeline, systems: _Systems, progress: RolloutProgress) -> pd.DataFrame:
     commits = timeline.commits
     codes = np.arange(len(commits.flake_ids))
     visible_ends = CommitClock.of(commits).ends_before(codes, np.full(len(codes), systems.instant))
@@ -194,8 +208,8 @@ def _rows(
             },
         }
     ).assign(
-        snapshot_date=(snapshot_at - pd.Timedelta(1, "us")).date(),
-        snapshot_at=snapshot_at.as_unit("us"),
+        snapshot_date=(systems.snapshot_at - pd.Timedelta(1, "us")).date(),
+        snapshot_at=systems.snapshot_at.as_unit("us"),
     )
 
 
