@@ -67,7 +67,10 @@ def adoption_curves(
 def _flake_by_host(timeline: FleetTimeline, status: pd.DataFrame) -> Integers:
     flake_by_host = np.full(len(timeline.hosts.names), NOTHING, np.int64)
     hosts = find_text(text_array(status["hostname"]), among=timeline.hosts.names)
-    flake_by_host[hosts] = timeline.commits.flake_codes(integers(status["flake_id"]))
+    # A day that was closed with more can have systems that the source has forgotten since.
+    known = hosts != NOTHING
+    flakes = timeline.commits.flake_codes(integers(status["flake_id"]))
+    flake_by_host[hosts[known]] = flakes[known]
     return flake_by_host
 
 
