@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import deployments, history, report, source, status, velocity
+from assets import analysts, deployments, history, report, source, status, velocity
 from pipelines.jobs import backfill, fleet_status
 from pipelines.progress import progress_logger
 from pipelines.resources.providers import build_resources
@@ -35,6 +35,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
             history.view_system_deployment_status,
             report.fleet_report,
             report.fleet_metrics,
+            analysts.analyst_views,
         ],
         jobs=[fleet_status, backfill],
         schedules=[refresh_today, close_yesterday],

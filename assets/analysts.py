@@ -1,0 +1,77 @@
+"""For analysts: one DuckDB file beside the datasets, which holds views over them and no row."""
+
+import tempfile
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pyarrow.parquet as pq
+
+from assets.analyst_views import (
+    REPORTS_VARIABLE,
+    analyst_statements,
+    sql_literal,
+    views_for_analysts,
+)
+from assets.interfaces import ReportStore
+from assets.presentation import OWNERS
+from assets.schemas import PUBLISHED_DATASETS
+
+ANALYSTS_FILE = "flakelag.duckdb"
+
+# The oldest format that DuckDB still writes, so that every DuckDB since 1.1 can open the file.
+STORAGE_VERSION = "v1.0.0"
+
+
+@dg.asset(
+    deps=[dataset.name for dataset in PUBLISHED_DATASETS],
+    group_name="report",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    description=(
+        f"`{ANALYSTS_FILE}`: views over the published files, under the names of the datasets, for "
+        "DuckDB and every tool that opens its files. It holds no row, so it is always current."
+    ),
+    pool="analyst_views",
+)
+def analyst_views(reports: dg.ResourceParam[ReportStore]) -> dg.MaterializeResult[None]:
+    """Writes the database of views beside the datasets' folders."""
+    content = analyst_database()
+    path = reports.write_atomically(ANALYSTS_FILE, content)
+    listed = "\n".join(f"- `{view.name}`: {view.description}" for view in views_for_analysts())
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(str(path)),
+            "bytes": len(content),
+            "views": dg.MetadataValue.md(listed),
+        }
+    )
+
+
+def analyst_database() -> bytes:
+    """A DuckDB file with the views; the same bytes each time.
+
+    It is made beside empty stand-ins for the datasets: DuckDB resolves a view when it is created,
+    and not every dataset needs to be published by then.
+    """
+    with tempfile.TemporaryDirectory(prefix="flakelag-") as folder:
+        for dataset in PUBLISHED_DATASETS:
+            partition = Path(folder, dataset.name, "date=2000-01-01")
+            partition.mkdir(parents=True)
+            pq.write_table(dataset.arrow_schema.empty_table(), partition / "data.parquet")
+        database = Path(folder, ANALYSTS_FILE)
+        with duckdb.connect() as connection:
+            connection.execute(
+                f"ATTACH {sql_literal(str(database))} AS views "
+                f"(STORAGE_VERSION {sql_literal(STORAGE_VERSION)})"
+            )
+            connection.execute(f"SET VARIABLE {REPORTS_VARIABLE} = {sql_literal(folder)}")
+            connection.execute("USE views")
+            # One transaction, because each would wait for the disk.
+            connection.execute("BEGIN")
+            for statement in analyst_statements():
+                connection.execute(statement)
+            connection.execute("COMMIT")
+            connection.execute("USE memory")
+            connection.execute("DETACH views")
+        return database.read_bytes()
