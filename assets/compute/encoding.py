@@ -55,6 +55,32 @@ def sorted_distinct(values: Integers) -> Integers:
     return distinct
 
 
+def ends_before(values: Integers, starts: Integers, ends: Integers, bounds: Integers) -> Integers:
+    """Searches many segments of one array at once, each of them ascending.
+
+    Args:
+        values: the array.
+        starts: by search, where its segment begins.
+        ends: by search, one after the segment's last value.
+        bounds: by search, what to look for.
+
+    Returns:
+        By search, one after the last value of the segment that is less than the bound; the start
+        of the segment where there is none.
+    """
+    # One binary search over (segment, value) keys would look right through a large array for each
+    # of many bounds in no order, which misses the processor's caches: five times slower.
+    low, high = starts.copy(), ends.copy()
+    undecided = np.flatnonzero(low < high)
+    while len(undecided):
+        middle = (low[undecided] + high[undecided]) // 2
+        is_before = values[middle] < bounds[undecided]
+        low[undecided] = np.where(is_before, middle + 1, low[undecided])
+        high[undecided] = np.where(is_before, high[undecided], middle)
+        undecided = undecided[low[undecided] < high[undecided]]
+    return low
+
+
 def integers(column: "pd.Series[Any]") -> Integers:
     """A column of identifiers as int64, `NOTHING` for null; never through float."""
     return np.asarray(column.astype("Int64").to_numpy(np.int64, na_value=NOTHING), np.int64)

@@ -112,15 +112,18 @@ def index_host_builds(
     rows = rows[np.lexsort((integers(derivations["id"])[rows], keys[rows]))]
     keys = keys[rows]
 
-    is_last = np.diff(keys, append=NOTHING) != 0
-    outputs = _outputs(derivations).take(pa.array(rows[is_last]))
-    output_keys = keys[is_last][pc.is_valid(outputs).to_numpy(zero_copy_only=False)]
+    # Before the last one is taken: an evaluation without a path hides no output.
+    outputs = _outputs(derivations)
+    built = pc.is_valid(outputs).to_numpy(zero_copy_only=False)[rows]
+    is_last = np.diff(keys[built], append=NOTHING) != 0
+    output_keys = keys[built][is_last]
+    outputs = outputs.take(pa.array(rows[built][is_last]))
     follows = np.diff(output_keys, prepend=NOTHING) == 1
     return HostBuilds(
         names=names,
         _radix=radix,
         _output_keys=output_keys,
-        _changes_up_to=np.cumsum(follows & _differs_from_previous(outputs.drop_null())),
+        _changes_up_to=np.cumsum(follows & _differs_from_previous(outputs)),
         _success_keys=(
             None
             if statuses is None

@@ -9,10 +9,10 @@ import pyarrow as pa
 from assets.compute.encoding import (
     NOTHING,
     Integers,
+    ends_before,
     find_text,
     integers,
     microseconds,
-    sorted_distinct,
     text_codes,
     translate,
 )
@@ -45,17 +45,13 @@ class HostStates:
     run_state_id: Integers
     _run: Integers
     _starts: Integers
-    _distinct_timestamps: Integers
-    _host_and_time: Integers
 
     def last_states(self, instant: int) -> Integers:
         """By host code, the host's last state before the instant; `NOTHING` if there is none."""
-        hosts = np.arange(len(self._starts))
-        rank = np.searchsorted(self._distinct_timestamps, instant, side="left")
-        ends = np.searchsorted(
-            self._host_and_time, hosts * (len(self._distinct_timestamps) + 1) + rank, side="left"
-        )
-        return np.where(ends > self._starts, ends - 1, NOTHING)
+        starts = self._starts[:-1]
+        bounds = np.full(len(starts), instant)
+        ends = ends_before(self.timestamps, starts, self._starts[1:], bounds)
+        return np.where(ends > starts, ends - 1, NOTHING)
 
     def runs(self, states: Integers) -> Integers:
         """The run that each state belongs to; `NOTHING` for `NOTHING`."""
@@ -74,7 +70,6 @@ def order_states(states: pd.DataFrame, hostnames: pa.Array) -> HostStates:
 
     starts_run = (np.diff(host, prepend=NOTHING) != 0) | (np.diff(path, prepend=NOTHING) != 0)
     first = np.flatnonzero(starts_run)
-    distinct = sorted_distinct(timestamps)
     return HostStates(
         paths=paths,
         host=host,
@@ -84,7 +79,5 @@ def order_states(states: pd.DataFrame, hostnames: pa.Array) -> HostStates:
         run_started_at=timestamps[first],
         run_state_id=ids[first],
         _run=np.cumsum(starts_run) - 1,
-        _starts=np.searchsorted(host, np.arange(len(hostnames)), side="left"),
-        _distinct_timestamps=distinct,
-        _host_and_time=host * (len(distinct) + 1) + np.searchsorted(distinct, timestamps),
+        _starts=np.searchsorted(host, np.arange(len(hostnames) + 1), side="left"),
     )

@@ -11,6 +11,7 @@ from assets.compute.encoding import (
     NOTHING,
     Booleans,
     Integers,
+    ends_before,
     find_text,
     integers,
     sorted_distinct,
@@ -20,29 +21,29 @@ from assets.compute.encoding import (
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Matches grouped (by path, or by path and flake), each group in commit order."""
+    """Matches grouped (by path, or by path and flake), each group in commit order.
+
+    Both ways of grouping give each path the same range of candidates.
+    """
 
     groups: Integers
     positions: Integers
-    _keys: Integers
-    _order: CommitOrder
+    _timestamps: Integers
 
     @classmethod
     def of(cls, groups: Integers, positions: Integers, order: CommitOrder) -> "_Candidates":
         timestamps = order.timestamps[positions]
         by_commit_order = np.lexsort((order.commit_ids[positions], timestamps, groups))
-        groups, positions = groups[by_commit_order], positions[by_commit_order]
-        keys = groups * order.time_rank_count + order.time_ranks(order.timestamps[positions])
-        return cls(groups, positions, keys, order)
+        return cls(groups[by_commit_order], positions[by_commit_order], timestamps[by_commit_order])
 
-    def best(self, groups: Integers, as_of: Integers) -> Integers:
-        """Of each group, its greatest commit made before `as_of`, else its greatest at all."""
-        if len(self.groups) == 0:
-            return np.full(len(groups), NOTHING, np.int64)
-        starts = np.searchsorted(self.groups, groups, side="left")
-        ends = np.searchsorted(self.groups, groups, side="right")
-        wanted = groups * self._order.time_rank_count + self._order.time_ranks(as_of)
-        visible_ends = np.searchsorted(self._keys, wanted, side="left")
+    def best(self, starts: Integers, ends: Integers, as_of: Integers) -> Integers:
+        """Of the candidates [start, end) of one group, the last made before `as_of`, else the last.
+
+        `NOTHING` where there is no candidate.
+        """
+        if len(self.positions) == 0:
+            return np.full(len(starts), NOTHING, np.int64)
+        visible_ends = ends_before(self._timestamps, starts, ends, as_of)
         chosen = np.where(visible_ends > starts, visible_ends, ends) - 1
         return np.where(ends > starts, self.positions[chosen], NOTHING)
 
@@ -58,6 +59,7 @@ class PathMatches:
 
     is_in_derivations: Booleans
     commit_counts: Integers
+    _starts: Integers
     _by_path: _Candidates
     _by_path_and_flake: _Candidates
     _flake_count: int
@@ -76,24 +78,24 @@ class PathMatches:
         Returns:
             Positions, `NOTHING` where no commit matches.
         """
-        preferred_group = np.where(
-            preferred_flakes == NOTHING, NOTHING, paths * self._flake_count + preferred_flakes
-        )
-        preferred = self._by_path_and_flake.best(preferred_group, as_of)
-        return np.where(preferred == NOTHING, self._by_path.best(paths, as_of), preferred)
+        starts = np.where(paths == NOTHING, 0, self._starts[paths])
+        ends = np.where(paths == NOTHING, 0, self._starts[paths + 1])
+        group = paths * self._flake_count + preferred_flakes
+        groups = self._by_path_and_flake.groups
+        preferred_starts = ends_before(groups, starts, ends, group)
+        preferred_ends = ends_before(groups, preferred_starts, ends, group + 1)
+        preferred = self._by_path_and_flake.best(preferred_starts, preferred_ends, as_of)
+        return np.where(preferred == NOTHING, self._by_path.best(starts, ends, as_of), preferred)
 
 
 def match_paths(paths: pa.Array, derivations: pd.DataFrame, order: CommitOrder) -> PathMatches:
     """Matches deployed paths against `store_path` and `derivation_path` of all derivations."""
     commit_positions = order.positions(integers(derivations["commit_id"]))
-    matched_paths, matched_positions = [], []
-    for column in ("store_path", "derivation_path"):
-        codes = find_text(text_array(derivations[column]), among=paths)
-        found = codes != NOTHING
-        matched_paths.append(codes[found])
-        matched_positions.append(commit_positions[found])
-    path_codes = np.concatenate(matched_paths)
-    positions = np.concatenate(matched_positions)
+    columns = [text_array(derivations[name]) for name in ("store_path", "derivation_path")]
+    # Looked up together, because most of the work is to hash the deployed paths.
+    path_codes = find_text(pa.chunked_array(columns), among=paths)
+    found = np.flatnonzero(path_codes != NOTHING)
+    path_codes, positions = path_codes[found], commit_positions[found % len(derivations)]
 
     is_in_derivations = np.zeros(len(paths), np.bool_)
     is_in_derivations[path_codes] = True
@@ -103,9 +105,11 @@ def match_paths(paths: pa.Array, derivations: pd.DataFrame, order: CommitOrder) 
     distinct = sorted_distinct(path_codes[has_commit] * commit_count + positions[has_commit])
     path_codes, positions = distinct // commit_count, distinct % commit_count
     flake_count = len(order.flake_ids) + 1
+    commit_counts = np.bincount(path_codes, minlength=len(paths)).astype(np.int64)
     return PathMatches(
         is_in_derivations=is_in_derivations,
-        commit_counts=np.bincount(path_codes, minlength=len(paths)).astype(np.int64),
+        commit_counts=commit_counts,
+        _starts=np.append(0, np.cumsum(commit_counts)),
         _by_path=_Candidates.of(path_codes, positions, order),
         _by_path_and_flake=_Candidates.of(
             path_codes * flake_count + order.flake[positions], positions, order
