@@ -89,6 +89,11 @@ EFFECTIVE = (
         usual(derivations=(nixos(30, 4, "/p3"), *BUILDS)),
         {"commits_behind_effective": 1},
     ),
+    Case(
+        "of two derivations of one commit, one of no path at all does not count",
+        usual(derivations=(*BUILDS, nixos(30, 4, None))),
+        {"commits_behind_effective": 2},
+    ),
     Case("up to date: 0", running(("/p4", at(4, 1))), {"commits_behind_effective": 0}),
     Case(
         "up to date, without a derivation of this host: open",

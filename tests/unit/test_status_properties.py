@@ -1,49 +1,40 @@
 """The status of random fleets, beside a plain reading of the contract."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from assets.compute.flake_status import flake_deployment_status
 from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
 from assets.schemas import FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
-from tests.fleets import Staging, assert_rows, fleet_tables, plain_rows
+from tests.fleets import assert_rows, fleet_tables, plain_rows
 from tests.plain_reading import status as plain_reading
 from tests.plain_reading.rows import Fleet
 from tests.plain_reading.words import Row
-from tests.random_fleets import PROFILE, fleets, snapshot_instants, stagings
+from tests.random_fleets import ANY_SIZES, PROFILE, RandomCase, hold, random_cases
 
-READ_LATER = st.sampled_from((timedelta(0), timedelta(microseconds=1), timedelta(days=40)))
+READ_AT = datetime.fromisoformat("2026-11-23T09:00:00Z")
 
 
-@settings(PROFILE)
-@given(fleets(), stagings(), st.lists(snapshot_instants(), min_size=1, max_size=3), READ_LATER)
-def test_every_status_is_what_the_contract_says(
-    fleet: Fleet, staging: Staging, instants: list[datetime], read_later: timedelta
-) -> None:
-    timeline = index_fleet(fleet_tables(fleet, staging))
-    for snapshot_at in instants:
-        extracted_at = snapshot_at + read_later
-        stamps = (pd.Timestamp(snapshot_at), pd.Timestamp(extracted_at))
+def check_status(case: RandomCase) -> None:
+    timeline = index_fleet(fleet_tables(case.fleet, case.staging))
+    for snapshot_at in case.instants:
+        stamps = (pd.Timestamp(snapshot_at), pd.Timestamp(READ_AT))
         status = system_deployment_status(timeline, *stamps)
-        expected = plain_reading.system_deployment_status(fleet, snapshot_at, extracted_at)
+        expected = plain_reading.system_deployment_status(case.fleet, snapshot_at, READ_AT)
         assert_rows(SYSTEM_DEPLOYMENT_STATUS, status, expected)
 
         flakes = flake_deployment_status(timeline, status, *stamps)
-        expected = plain_reading.flake_deployment_status(fleet, snapshot_at, extracted_at)
+        expected = plain_reading.flake_deployment_status(case.fleet, snapshot_at, READ_AT)
         assert_rows(FLAKE_DEPLOYMENT_STATUS, flakes, expected)
 
 
-@settings(PROFILE, max_examples=PROFILE.max_examples // 3)
-@given(fleets(), stagings(), snapshot_instants())
-def test_the_order_and_the_staging_of_the_source_rows_change_nothing(
-    fleet: Fleet, staging: Staging, snapshot_at: datetime
-) -> None:
+def check_order_and_staging(case: RandomCase) -> None:
+    fleet = case.fleet
     reordered = replace(
         fleet,
         flakes=fleet.flakes[::-1],
@@ -52,22 +43,19 @@ def test_the_order_and_the_staging_of_the_source_rows_change_nothing(
         systems=fleet.systems[::-1],
         system_states=fleet.system_states[::-1],
     )
-    instant = pd.Timestamp(snapshot_at)
+    instant = pd.Timestamp(case.instants[0])
     frames = [
         system_deployment_status(index_fleet(tables), instant, instant)
-        for tables in (fleet_tables(fleet), fleet_tables(reordered, staging))
+        for tables in (fleet_tables(fleet), fleet_tables(reordered, case.staging))
     ]
-
     first, second = (
         pa.Table.from_pandas(frame, SYSTEM_DEPLOYMENT_STATUS.arrow_schema) for frame in frames
     )
     assert first.equals(second)
 
 
-@settings(PROFILE, max_examples=PROFILE.max_examples // 3)
-@given(fleets(), snapshot_instants())
-def test_a_flake_s_systems_need_no_other_flake_s_rows(fleet: Fleet, snapshot_at: datetime) -> None:
-    instant = pd.Timestamp(snapshot_at)
+def check_each_flake_alone(case: RandomCase) -> None:
+    instant = pd.Timestamp(case.instants[0])
 
     def known_rows(tables: Fleet) -> list[Row]:
         # What a path matches elsewhere, and so which reason makes a system unknown, is told by the
@@ -80,6 +68,7 @@ def test_a_flake_s_systems_need_no_other_flake_s_rows(fleet: Fleet, snapshot_at:
             if row["is_registered"] and row["deployment_status"] != "unknown"
         ]
 
+    fleet = case.fleet
     registered = {each.hostname: each.flake_id for each in fleet.systems}
     whole = known_rows(fleet)
     for flake in fleet.flakes:
@@ -95,3 +84,21 @@ def test_a_flake_s_systems_need_no_other_flake_s_rows(fleet: Fleet, snapshot_at:
             system_states=tuple(s for s in fleet.system_states if s.hostname in hostnames),
         )
         assert known_rows(alone) == [row for row in whole if row["hostname"] in hostnames]
+
+
+@settings(PROFILE, max_examples=PROFILE.max_examples * 2)
+@given(random_cases(ANY_SIZES))
+def test_every_status_is_what_the_contract_says(case: RandomCase) -> None:
+    hold(case, check_status)
+
+
+@settings(PROFILE, max_examples=PROFILE.max_examples // 3)
+@given(random_cases(ANY_SIZES))
+def test_the_order_and_the_staging_of_the_source_rows_change_nothing(case: RandomCase) -> None:
+    hold(case, check_order_and_staging)
+
+
+@settings(PROFILE, max_examples=PROFILE.max_examples // 3)
+@given(random_cases(ANY_SIZES))
+def test_a_flake_s_systems_need_no_other_flake_s_rows(case: RandomCase) -> None:
+    hold(case, check_each_flake_alone)
