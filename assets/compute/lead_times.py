@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from assets.compute.commit_clock import CommitClock
 from assets.compute.day_windows import DayWindows
 from assets.compute.deployments import UPGRADE, DeploymentEvents
-from assets.compute.encoding import NOTHING, Booleans, Integers
+from assets.compute.encoding import NOTHING, Booleans, Integers, ends_before
 from assets.compute.quantiles import Numbers, interpolate, neighbours, quantiles_of_sorted
 from assets.compute.ranges import bounded_slices, expand
 from assets.compute.timeline import FleetTimeline
+from assets.compute.visible_commits import visible_ends
 
 PAIRS_AT_ONCE = 1_000_000
 _GREATEST_KEY = 2**62
@@ -30,23 +30,19 @@ class LivePairs:
 
     Attributes:
         group: by upgrade.
-        flake: by upgrade, the flake's code.
         deployed_at: by upgrade, microseconds.
         first: by upgrade, position of the first commit that became live on the host.
         end: by upgrade, one after the last such commit that is not dated after the deployment.
         negative_counts: by group, the pairs whose commit is dated after the deployment.
-        timeline: the fleet.
-        clock: its commits.
+        timestamps: of all commits, by position.
     """
 
     group: Integers
-    flake: Integers
     deployed_at: Integers
     first: Integers
     end: Integers
     negative_counts: Integers
-    timeline: FleetTimeline
-    clock: CommitClock
+    timestamps: Integers
 
     @property
     def counts(self) -> Integers:
@@ -83,7 +79,6 @@ class LivePairs:
         return replace(
             self,
             group=self.group[chosen],
-            flake=self.flake[chosen],
             deployed_at=self.deployed_at[chosen],
             first=self.first[chosen],
             end=self.end[chosen],
@@ -91,8 +86,7 @@ class LivePairs:
 
     @property
     def _longest(self) -> int:
-        committed_at = self.timeline.commits.timestamps[self.first]
-        return int((self.deployed_at - committed_at).max(initial=0))
+        return int((self.deployed_at - self.timestamps[self.first]).max(initial=0))
 
     def _sort(self, shares: Sequence[float], pairs_at_once: int, quantiles: list[Numbers]) -> None:
         groups, starts, owner = np.unique(self.group, return_index=True, return_inverse=True)
@@ -108,7 +102,7 @@ class LivePairs:
             first, group = self.first[upgrades], owner[upgrades] - owner[upgrades][0]
             pair, position = expand(first, self.end[upgrades] - first)
             keys = (group * radix + self.deployed_at[upgrades])[pair]
-            keys -= self.timeline.commits.timestamps[position]
+            keys -= self.timestamps[position]
             keys.sort()
             keys %= radix
             offsets = np.cumsum(sizes[part]) - sizes[part]
@@ -129,9 +123,9 @@ class LivePairs:
         high = np.full(len(ranks), self._longest, np.int64)
         while (low < high).any():
             middle = (low + high) // 2
-            first_within = self.clock.ends_before(self.flake, self.deployed_at - middle[owner])
-            within = self.end - np.clip(first_within, self.first, self.end)
-            suffices = _sum_by_group(owner, within, len(ranks)) > ranks
+            earliest = self.deployed_at - middle[owner]
+            first_within = ends_before(self.timestamps, self.first, self.end, earliest)
+            suffices = _sum_by_group(owner, self.end - first_within, len(ranks)) > ranks
             low, high = np.where(suffices, low, middle + 1), np.where(suffices, middle, high)
         return low
 
@@ -152,7 +146,6 @@ def live_pairs(timeline: FleetTimeline, events: DeploymentEvents, windows: DayWi
         The pairs; the group of a day and flake is `day * number of flakes + flake code`.
     """
     states, commits = timeline.states, timeline.commits
-    clock = CommitClock.of(commits)
     flake_count = len(commits.flake_ids)
     day = windows.containing(states.run_started_at)
     chosen = np.flatnonzero((events.kind == UPGRADE) & (day != NOTHING))
@@ -164,21 +157,19 @@ def live_pairs(timeline: FleetTimeline, events: DeploymentEvents, windows: DayWi
     deployed_at = states.run_started_at[chosen]
     through = events.commit[chosen] + 1
     first = np.minimum(_high_water_marks(timeline, events)[chosen] + 1, through)
-    end = np.clip(clock.ends_before(flake, deployed_at + 1), first, through)
-    known_end = np.clip(clock.ends_before(flake, windows.ends[day[chosen]]), end, through)
+    end = np.clip(visible_ends(commits, flake, deployed_at + 1), first, through)
+    known_end = np.clip(visible_ends(commits, flake, windows.ends[day[chosen]]), end, through)
     # A commit dated after T is known by then only if it is the deployed one.
     deployed_is_unknown = (known_end < through) & (first < through)
     return LivePairs(
         group=group,
-        flake=flake,
         deployed_at=deployed_at,
         first=first,
         end=end,
         negative_counts=_sum_by_group(
             group, known_end - end + deployed_is_unknown, len(windows) * flake_count
         ),
-        timeline=timeline,
-        clock=clock,
+        timestamps=commits.timestamps,
     )
 
 

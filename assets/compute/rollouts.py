@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from assets.compute.commit_clock import CommitClock
 from assets.compute.commit_order import CommitOrder
 from assets.compute.encoding import (
     NOTHING,
@@ -22,6 +21,7 @@ from assets.compute.rollout_progress import NEVER, RolloutProgress
 from assets.compute.running_commits import PIECES_AT_ONCE, RunningCommits
 from assets.compute.status import judge
 from assets.compute.timeline import FleetTimeline
+from assets.compute.visible_commits import visible_ends
 
 _PERCENTAGES = (50, 90, 100)
 _NUMBERS_KEPT = 16_000_000
@@ -184,8 +184,8 @@ def _flakes_to_restart(before: Integers, now: _Systems, joined_late: Booleans) -
 def _rows(timeline: FleetTimeline, systems: _Systems, progress: RolloutProgress) -> pd.DataFrame:
     commits = timeline.commits
     codes = np.arange(len(commits.flake_ids))
-    visible_ends = CommitClock.of(commits).ends_before(codes, np.full(len(codes), systems.instant))
-    shown = np.flatnonzero(np.arange(len(commits.flake)) < visible_ends[commits.flake])
+    ends = visible_ends(commits, codes, np.full(len(codes), systems.instant))
+    shown = np.flatnonzero(np.arange(len(commits.flake)) < ends[commits.flake])
     shown = shown[np.lexsort((-shown, _flake_ranks(timeline)[commits.flake[shown]]))]
     flake = commits.flake[shown]
     current = systems.current_by_host[systems.current_by_host != NOTHING]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from assets.compute.encoding import NOTHING, Booleans, Integers
+from assets.compute.encoding import NOTHING, Booleans, Integers, ends_before
 from assets.compute.ranges import expand
 from assets.compute.timeline import FleetTimeline
 
@@ -67,22 +67,15 @@ class RunningCommits:
     is_registered: Booleans
     start: Integers
     end: Integers
-    _group: Integers
     _first_match: Integers
     _end_match: Integers
     _matches: Integers
-    _match_keys: Integers
-    _timeline: FleetTimeline
+    _matches_made_at: Integers
 
     @classmethod
     def of(cls, timeline: FleetTimeline) -> "RunningCommits":
         """Divides the past of a fleet's hosts into spans."""
-        states, hosts, commits, paths = (
-            timeline.states,
-            timeline.hosts,
-            timeline.commits,
-            timeline.paths,
-        )
+        states, hosts, paths = timeline.states, timeline.hosts, timeline.paths
         run_count = len(states.run_host)
         same_host = states.run_host[1:] == states.run_host[:-1]
         run_end = np.full(run_count, ALWAYS)
@@ -116,13 +109,10 @@ class RunningCommits:
             is_registered=is_registered[kept],
             start=start[kept],
             end=end[kept],
-            _group=group[kept],
             _first_match=first_match[kept],
             _end_match=end_match[kept],
             _matches=matches,
-            _match_keys=groups * commits.time_rank_count
-            + commits.time_ranks(commits.timestamps[matches]),
-            _timeline=timeline,
+            _matches_made_at=timeline.commits.timestamps[matches],
         )
 
     @property
@@ -145,7 +135,6 @@ class RunningCommits:
             is_registered=self.is_registered[kept],
             start=self.start[kept],
             end=self.end[kept],
-            _group=self._group[kept],
             _first_match=self._first_match[kept],
             _end_match=self._end_match[kept],
         )
@@ -173,9 +162,9 @@ class RunningCommits:
             yield self._divide(overlapping, start, end, made, counts)
 
     def _matches_made_before(self, spans: Integers, instants: Integers) -> Integers:
-        commits = self._timeline.commits
-        keys = self._group[spans] * commits.time_rank_count + commits.time_ranks(instants)
-        return np.searchsorted(self._match_keys, keys, side="left")
+        return ends_before(
+            self._matches_made_at, self._first_match[spans], self._end_match[spans], instants
+        )
 
     def _divide(
         self, spans: Integers, start: Integers, end: Integers, made: Integers, counts: Integers
@@ -185,8 +174,8 @@ class RunningCommits:
         first_current = np.where(is_ahead, self._end_match[spans], made) - 1
         owner, match = expand(made - 1, counts)
         is_first = np.diff(owner, prepend=NOTHING) != 0
-        commit = self._matches[np.where(is_first, first_current[owner], match)]
-        begins = np.where(is_first, start[owner], self._timeline.commits.timestamps[commit])
+        current = np.where(is_first, first_current[owner], match)
+        begins = np.where(is_first, start[owner], self._matches_made_at[current])
         is_last = np.append(is_first[1:], True)
         ends = np.where(is_last, end[owner], np.append(begins[1:], ALWAYS))
         # Of matches made at the same instant only the greatest is ever current.
@@ -194,7 +183,7 @@ class RunningCommits:
         chosen = spans[owner[kept]]
         return Pieces(
             host=self.host[chosen],
-            commit=commit[kept],
+            commit=self._matches[current[kept]],
             is_registered=self.is_registered[chosen],
             start=begins[kept],
             end=ends[kept],
