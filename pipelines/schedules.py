@@ -1,9 +1,11 @@
 """When the job runs: every quarter of an hour for today, and once after midnight for yesterday."""
 
 import datetime as dt
+from collections.abc import Mapping
 
 import dagster as dg
 
+from assets.days import end_of
 from pipelines.jobs import FLEET_STATUS_JOB
 
 IN_PROGRESS = [
@@ -15,6 +17,11 @@ IN_PROGRESS = [
 ]
 
 QUARTER_OF_AN_HOUR = dt.timedelta(minutes=15)
+
+DAYS_CAUGHT_UP = 7
+"""How many days are closed by themselves after the daemon was down; the rest is a backfill."""
+
+PARTITION_TAG = "dagster/partition"
 
 
 def reason_to_skip(
@@ -33,6 +40,25 @@ def reason_to_skip(
     if day in days_in_progress:
         return f"A run for {day} is still in progress."
     return None
+
+
+def days_to_close(yesterday: dt.date, was_closed: Mapping[dt.date, bool]) -> list[dt.date]:
+    """Which days to publish as of their end: yesterday, and those before it that were missed.
+
+    Dagster evaluates only the last of the ticks that the daemon slept through. So a day before
+    yesterday may still be published as of some quarter of an hour, or not at all.
+
+    Args:
+        yesterday: the day before the tick.
+        was_closed: of the days looked back on for which the job ever ran, whether it succeeded
+            after the day had ended. Days before the first of them are a matter of a backfill.
+
+    Returns:
+        The days, ascending; yesterday is always the last.
+    """
+    first = min(was_closed, default=yesterday)
+    days = [first + dt.timedelta(days=number) for number in range((yesterday - first).days)]
+    return [day for day in days if not was_closed.get(day, False)] + [yesterday]
 
 
 @dg.schedule(
@@ -59,15 +85,42 @@ def refresh_today(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.S
     cron_schedule="5 0 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Publishes yesterday as of its end, shortly after midnight UTC.",
+    description=(
+        "Publishes yesterday as of its end, shortly after midnight UTC; and the days before it "
+        "that were not, because the daemon was down or their run failed."
+    ),
 )
-def close_yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Requests the partition of the day before the tick, however late the tick is evaluated."""
-    yesterday = context.scheduled_execution_time.astimezone(dt.UTC) - dt.timedelta(days=1)
-    day = f"{yesterday:%Y-%m-%d}"
-    return dg.RunRequest(run_key=f"close-{day}", partition_key=day)
+def close_yesterday(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    """Requests the day before the tick, however late it is evaluated, and what was missed."""
+    tick_day = context.scheduled_execution_time.astimezone(dt.UTC).date()
+    yesterday = tick_day - dt.timedelta(days=1)
+    was_closed = {}
+    for number in range(1, DAYS_CAUGHT_UP):
+        day = yesterday - dt.timedelta(days=number)
+        closed = _was_closed(context, day)
+        if closed is not None:
+            was_closed[day] = closed
+    return [
+        dg.RunRequest(run_key=f"close-{day}", partition_key=day.isoformat())
+        for day in days_to_close(yesterday, was_closed)
+    ]
 
 
 def _days_in_progress(context: dg.ScheduleEvaluationContext) -> list[str]:
     runs = context.instance.get_runs(dg.RunsFilter(job_name=FLEET_STATUS_JOB, statuses=IN_PROGRESS))
-    return [run.tags.get("dagster/partition", "") for run in runs]
+    return [run.tags.get(PARTITION_TAG, "") for run in runs]
+
+
+def _was_closed(context: dg.ScheduleEvaluationContext, day: dt.date) -> bool | None:
+    """Whether the job succeeded for a day after its end; None where it never ran for it."""
+    tags = {PARTITION_TAG: day.isoformat()}
+    of_day = dg.RunsFilter(job_name=FLEET_STATUS_JOB, tags=tags)
+    if not context.instance.get_runs(of_day, limit=1):
+        return None
+    after_its_end = dg.RunsFilter(
+        job_name=FLEET_STATUS_JOB,
+        tags=tags,
+        statuses=[dg.DagsterRunStatus.SUCCESS],
+        created_after=end_of(day).to_pydatetime(),
+    )
+    return bool(context.instance.get_runs(after_its_end, limit=1))
