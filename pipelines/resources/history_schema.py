@@ -6,7 +6,7 @@ tables are derived from the datasets of `assets.schemas`; the views stand in
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 from psycopg import sql
@@ -112,6 +112,35 @@ class HistorySchema:
         raise KeyError(f"{dataset.name} is not kept in the history database")
 
 
+_TIME = instant("time", "The beginning of the day (UTC).")
+
+
+def _charted(column: Column) -> Column:
+    """A column of deployment_velocity as the views for charts name it and measure it."""
+    if column.name == "flake_name":
+        return replace(column, description="Label of the flake: its newest name, made unique.")
+    for unit, charted in (("seconds", "hours"), ("share", "percent")):
+        if column.unit == unit:
+            return replace(column, name=column.name.replace(unit, charted), unit=charted)
+    return column
+
+
+CHARTED = replace(
+    DEPLOYMENT_VELOCITY,
+    columns=(_TIME, *(_charted(column) for column in DEPLOYMENT_VELOCITY.columns)),
+)
+
+ROLLED_UP = replace(
+    DEPLOYMENT_VELOCITY,
+    columns=(
+        _TIME,
+        *(
+            replace(column, description=f"Over all flakes: {column.description}")
+            for column in DEPLOYMENT_VELOCITY.columns
+        ),
+    ),
+)
+
 # A further dataset is one line here; a further view is one line, and its file.
 HISTORY = HistorySchema(
     tables=(
@@ -127,6 +156,11 @@ HISTORY = HistorySchema(
     views=(
         HistoryView("deployment_history_with_end", DEPLOYMENT_HISTORY),
         HistoryView("view_system_deployment_status", SYSTEM_DEPLOYMENT_STATUS),
+        HistoryView("deployment_velocity_rollup", ROLLED_UP),
+        HistoryView("grafana_flakes", CHARTED),
+        HistoryView("grafana_status", CHARTED),
+        HistoryView("grafana_lead_time", CHARTED),
+        HistoryView("grafana_currency", CHARTED),
     ),
 )
 
