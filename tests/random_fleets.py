@@ -39,7 +39,7 @@ settings.register_profile(
     phases=_PHASES,
     derandomize=bool(os.environ.get("CI")),
 )
-settings.register_profile("full", max_examples=5000, deadline=None, phases=_PHASES)
+settings.register_profile("full", max_examples=1500, deadline=None, phases=_PHASES)
 PROFILE = settings.get_profile(
     "full" if os.environ.get("FLAKELAG_TEST_SCALE") == "full" else "default"
 )
