@@ -9,6 +9,7 @@ import pyarrow as pa
 from assets.compute.encoding import (
     NOTHING,
     Integers,
+    ends_before,
     integers,
     microseconds,
     sorted_distinct,
@@ -41,8 +42,6 @@ class CommitOrder:
     timestamps: Integers
     flake: Integers
     starts: Integers
-    _distinct_timestamps: Integers
-    _flake_and_time: Integers
     _ids_ascending: Integers
     _positions_by_id: Integers
 
@@ -59,23 +58,10 @@ class CommitOrder:
 
     def latest_positions(self, instant: int) -> Integers:
         """By flake code, the last commit made before the instant; `NOTHING` where there is none."""
-        codes = np.arange(len(self.flake_ids))
-        ends = np.searchsorted(
-            self._flake_and_time, self._composite(codes, np.full(len(codes), instant)), side="left"
-        )
-        return np.where(ends > self.starts[:-1], ends - 1, NOTHING)
-
-    def time_ranks(self, instants: Integers) -> Integers:
-        """How many distinct commit timestamps lie before each instant."""
-        return np.searchsorted(self._distinct_timestamps, instants, side="left")
-
-    @property
-    def time_rank_count(self) -> int:
-        """One more than the greatest time rank: the radix of keys that end in one."""
-        return len(self._distinct_timestamps) + 1
-
-    def _composite(self, flake_codes: Integers, instants: Integers) -> Integers:
-        return flake_codes * self.time_rank_count + self.time_ranks(instants)
+        starts = self.starts[:-1]
+        bounds = np.full(len(starts), instant)
+        ends = ends_before(self.timestamps, starts, self.starts[1:], bounds)
+        return np.where(ends > starts, ends - 1, NOTHING)
 
 
 def order_commits(
@@ -99,7 +85,6 @@ def order_commits(
     names = text_array(flakes["name"]).take(pa.array(listed_order))
     by_id = np.argsort(ids)
     flake = np.searchsorted(known_ids, flake_ids)
-    distinct = sorted_distinct(timestamps)
     return CommitOrder(
         flake_ids=known_ids,
         flake_names=names.take(pa.array(name_positions, mask=name_positions == NOTHING)),
@@ -108,8 +93,6 @@ def order_commits(
         timestamps=timestamps,
         flake=flake,
         starts=np.searchsorted(flake, np.arange(len(known_ids) + 1), side="left"),
-        _distinct_timestamps=distinct,
-        _flake_and_time=flake * (len(distinct) + 1) + np.searchsorted(distinct, timestamps),
         _ids_ascending=ids[by_id],
         _positions_by_id=by_id,
     )

@@ -11,31 +11,36 @@ import pyarrow.compute as pc
 Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 
+# As pandas keeps it. The smaller kind ends at 2 GB, the paths of some ten million derivations.
+TEXT = pa.large_string()
+
 NOTHING = -1
 """The code of a null, and of a value that a look-up does not find."""
 
 
-def text_array(column: "pd.Series[Any]") -> pa.Array:
-    """The column as one Arrow string array, whether it came plain or dictionary-encoded."""
+def text_chunks(column: "pd.Series[Any]") -> pa.ChunkedArray:
+    """The column as Arrow text, whether it came plain or dictionary-encoded; nothing is copied."""
     array = pa.Array.from_pandas(column)
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    return array.cast(pa.string())
+    chunks = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    return chunks.cast(TEXT)
+
+
+def text_array(column: "pd.Series[Any]") -> pa.Array:
+    """The column as one Arrow array of text, whether it came plain or dictionary-encoded."""
+    return text_chunks(column).combine_chunks()
 
 
 def text_codes(column: "pd.Series[Any]") -> tuple[Integers, pa.Array]:
     """Codes of a column of text (`NOTHING` for null), and the distinct values that they index."""
     array = pa.Array.from_pandas(column)
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
-    return _without_nulls(array.indices), array.dictionary.cast(pa.string())
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    return _without_nulls(array.indices), array.dictionary.cast(TEXT)
 
 
-def find_text(values: pa.Array, among: pa.Array) -> Integers:
+def find_text(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Integers:
     """The index of each value in `among`, `NOTHING` for null and for what is not there."""
     return _without_nulls(pc.index_in(values, value_set=among, skip_nulls=True))
 
@@ -56,20 +61,20 @@ def sorted_distinct(values: Integers) -> Integers:
 
 
 def ends_before(values: Integers, starts: Integers, ends: Integers, bounds: Integers) -> Integers:
-    """Searches many segments of one array at once, each of them ascending.
+    """Searches many ranges of one array at once, each of them ascending.
 
     Args:
         values: the array.
-        starts: by search, where its segment begins.
-        ends: by search, one after the segment's last value.
+        starts: by search, where its range begins.
+        ends: by search, one after the last of its range.
         bounds: by search, what to look for.
 
     Returns:
-        By search, one after the last value of the segment that is less than the bound; the start
-        of the segment where there is none.
+        By search, one after the last value of the range that is less than the bound; the start of
+        the range where there is none.
     """
-    # One binary search over (segment, value) keys would look right through a large array for each
-    # of many bounds in no order, which misses the processor's caches: five times slower.
+    # One binary search over (code, value) keys would look right through a large array for each of
+    # many bounds in no order, which misses the processor's caches: five times slower.
     low, high = starts.copy(), ends.copy()
     undecided = np.flatnonzero(low < high)
     while len(undecided):
@@ -115,6 +120,6 @@ def take_text(values: pa.Array, positions: Integers) -> "pd.Series[Any]":
     return pd.Series(values.take(indices), dtype="str")
 
 
-def _without_nulls(codes: pa.Array) -> Integers:
+def _without_nulls(codes: pa.Array | pa.ChunkedArray) -> Integers:
     filled = codes.cast(pa.int64()).fill_null(NOTHING)
     return np.asarray(filled.to_numpy(zero_copy_only=False), np.int64)

@@ -12,12 +12,14 @@ from assets.compute.encoding import (
     NOTHING,
     Booleans,
     Integers,
+    ends_before,
     find_text,
     integers,
     sorted_distinct,
     text_array,
     text_codes,
 )
+from assets.compute.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,14 @@ class HostBuilds:
     """
 
     names: pa.Array
-    _radix: int
-    _output_keys: Integers
+    _outputs: "_BuiltCommits"
     _changes_up_to: Integers
-    _success_keys: Integers | None
+    _successes: "_BuiltCommits | None"
 
     @property
     def records_success(self) -> bool:
         """Whether the fleet records build results at all."""
-        return self._success_keys is not None
+        return self._successes is not None
 
     def name_codes(self, names: pa.Array) -> Integers:
         """The code of each configuration name, `NOTHING` where nothing was ever built for it."""
@@ -57,46 +58,48 @@ class HostBuilds:
             The counts, and whether each is known: every commit in [current, latest] must have a
             derivation of that configuration.
         """
-        first, has_first = self._find_output(names, current)
-        last, has_last = self._find_output(names, latest)
-        known = has_first & has_last & (last - first == latest - current)
-        if len(self._changes_up_to) == 0:
-            return np.zeros(len(names), np.int64), known
-        return self._changes_up_to[last] - self._changes_up_to[first], known
+        first = self._outputs.rows_before(names, current)
+        end = self._outputs.rows_before(names, latest + 1)
+        known = end - first == latest - current + 1
+        changes = np.zeros(len(names), np.int64)
+        changes[known] = self._changes_up_to[end[known] - 1] - self._changes_up_to[first[known]]
+        return changes, known
 
     def deployable_between(self, names: Integers, after: Integers, through: Integers) -> Integers:
         """How many commits in (after, through] were built successfully for the configuration."""
-        ends = np.searchsorted(self._successes, self._keys(names, through), side="right")
-        starts = np.searchsorted(self._successes, self._keys(names, after), side="right")
-        return np.where(names == NOTHING, 0, np.maximum(ends - starts, 0))
+        if self._successes is None:
+            return np.zeros(len(names), np.int64)
+        ends = self._successes.rows_before(names, through + 1)
+        counts: Integers = ends - self._successes.rows_before(names, after + 1)
+        return np.maximum(counts, 0)
 
     def latest_deployable(self, names: Integers, first: Integers, latest: Integers) -> Integers:
         """The last commit in [first, latest] that was built successfully, `NOTHING` if none."""
-        if len(self._successes) == 0:
-            return np.full(len(names), NOTHING, np.int64)
-        ends = np.searchsorted(self._successes, self._keys(names, latest), side="right")
-        candidates = self._successes[np.maximum(ends - 1, 0)]
-        found = (
-            (names != NOTHING)
-            & (latest != NOTHING)
-            & (ends > 0)
-            & (candidates >= self._keys(names, first))
-        )
-        return np.where(found, candidates % self._radix, NOTHING)
+        found = np.full(len(names), NOTHING, np.int64)
+        if self._successes is not None:
+            end = self._successes.rows_before(names, latest + 1)
+            exists = end > self._successes.rows_before(names, first)
+            found[exists] = self._successes.positions[end[exists] - 1]
+        return found
 
-    @property
-    def _successes(self) -> Integers:
-        return np.empty(0, np.int64) if self._success_keys is None else self._success_keys
 
-    def _keys(self, names: Integers, positions: Integers) -> Integers:
-        return names * self._radix + positions
+@dataclass(frozen=True)
+class _BuiltCommits:
+    """The commits that were built for each configuration, in commit order."""
 
-    def _find_output(self, names: Integers, positions: Integers) -> tuple[Integers, Booleans]:
-        if len(self._output_keys) == 0:
-            return np.zeros(len(names), np.int64), np.zeros(len(names), np.bool_)
-        keys = self._keys(names, positions)
-        found = np.minimum(np.searchsorted(self._output_keys, keys), len(self._output_keys) - 1)
-        return found, (names != NOTHING) & (self._output_keys[found] == keys)
+    positions: Integers
+    _by_name: Segments
+
+    @classmethod
+    def of(cls, keys: Integers, radix: int, name_count: int) -> "_BuiltCommits":
+        """From distinct ascending keys: configuration code times `radix` plus position."""
+        name_codes, positions = np.divmod(keys, radix)
+        return cls(positions, Segments.of(name_codes, name_count))
+
+    def rows_before(self, names: Integers, positions: Integers) -> Integers:
+        """One after the row of each configuration's last commit before the position."""
+        starts, ends = self._by_name.starts[names], self._by_name.ends[names]
+        return ends_before(self.positions, starts, ends, positions)
 
 
 def index_host_builds(
@@ -110,25 +113,23 @@ def index_host_builds(
     keys = name_codes * radix + positions
     rows = np.flatnonzero(is_nixos & (positions != NOTHING))
     rows = rows[np.lexsort((integers(derivations["id"])[rows], keys[rows]))]
-    keys = keys[rows]
 
-    # Before the last one is taken: an evaluation without a path hides no output.
+    # Left out before the last one is taken: an evaluation without a path hides no output.
     outputs = _outputs(derivations)
-    built = pc.is_valid(outputs).to_numpy(zero_copy_only=False)[rows]
-    is_last = np.diff(keys[built], append=NOTHING) != 0
-    output_keys = keys[built][is_last]
-    outputs = outputs.take(pa.array(rows[built][is_last]))
+    with_output = rows[pc.is_valid(outputs).to_numpy(zero_copy_only=False)[rows]]
+    with_output = with_output[np.diff(keys[with_output], append=NOTHING) != 0]
+    output_keys = keys[with_output]
     follows = np.diff(output_keys, prepend=NOTHING) == 1
+    differs = _differs_from_previous(outputs.take(pa.array(with_output)))
+    successes = None
+    if statuses is not None:
+        successful = rows[_is_success(derivations, statuses)[rows]]
+        successes = _BuiltCommits.of(sorted_distinct(keys[successful]), radix, len(names))
     return HostBuilds(
         names=names,
-        _radix=radix,
-        _output_keys=output_keys,
-        _changes_up_to=np.cumsum(follows & _differs_from_previous(outputs)),
-        _success_keys=(
-            None
-            if statuses is None
-            else sorted_distinct(keys[_is_success(derivations, statuses)[rows]])
-        ),
+        _outputs=_BuiltCommits.of(output_keys, radix, len(names)),
+        _changes_up_to=np.cumsum(follows & differs),
+        _successes=successes,
     )
 
 

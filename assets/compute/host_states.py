@@ -16,6 +16,7 @@ from assets.compute.encoding import (
     text_codes,
     translate,
 )
+from assets.compute.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,13 @@ class HostStates:
     run_started_at: Integers
     run_state_id: Integers
     _run: Integers
-    _starts: Integers
+    _by_host: Segments
 
     def last_states(self, instant: int) -> Integers:
         """By host code, the host's last state before the instant; `NOTHING` if there is none."""
-        starts = self._starts[:-1]
-        bounds = np.full(len(starts), instant)
-        ends = ends_before(self.timestamps, starts, self._starts[1:], bounds)
-        return np.where(ends > starts, ends - 1, NOTHING)
+        starts, ends = self._by_host.starts[:-1], self._by_host.ends[:-1]
+        visible_ends = ends_before(self.timestamps, starts, ends, np.full(len(starts), instant))
+        return np.where(visible_ends > starts, visible_ends - 1, NOTHING)
 
     def runs(self, states: Integers) -> Integers:
         """The run that each state belongs to; `NOTHING` for `NOTHING`."""
@@ -79,5 +79,5 @@ def order_states(states: pd.DataFrame, hostnames: pa.Array) -> HostStates:
         run_started_at=timestamps[first],
         run_state_id=ids[first],
         _run=np.cumsum(starts_run) - 1,
-        _starts=np.searchsorted(host, np.arange(len(hostnames) + 1), side="left"),
+        _by_host=Segments.of(host, len(hostnames)),
     )

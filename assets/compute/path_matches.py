@@ -9,14 +9,16 @@ import pyarrow as pa
 from assets.compute.commit_order import CommitOrder
 from assets.compute.encoding import (
     NOTHING,
+    TEXT,
     Booleans,
     Integers,
     ends_before,
     find_text,
     integers,
     sorted_distinct,
-    text_array,
+    text_chunks,
 )
+from assets.compute.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,18 @@ class PathMatches:
 
     Attributes:
         is_in_derivations: by path code, whether any derivation has the path, with a commit or not.
-        commit_counts: by path code, how many distinct commits match.
     """
 
     is_in_derivations: Booleans
-    commit_counts: Integers
-    _starts: Integers
+    _segments: Segments
     _by_path: _Candidates
     _by_path_and_flake: _Candidates
     _flake_count: int
+
+    @property
+    def commit_counts(self) -> Integers:
+        """By path code, how many distinct commits match."""
+        return self._segments.counts
 
     def resolve(self, paths: Integers, preferred_flakes: Integers, as_of: Integers) -> Integers:
         """The commit that each path stands for, as a position in the commit order.
@@ -78,8 +83,7 @@ class PathMatches:
         Returns:
             Positions, `NOTHING` where no commit matches.
         """
-        starts = np.where(paths == NOTHING, 0, self._starts[paths])
-        ends = np.where(paths == NOTHING, 0, self._starts[paths + 1])
+        starts, ends = self._segments.starts[paths], self._segments.ends[paths]
         group = paths * self._flake_count + preferred_flakes
         groups = self._by_path_and_flake.groups
         preferred_starts = ends_before(groups, starts, ends, group)
@@ -91,9 +95,10 @@ class PathMatches:
 def match_paths(paths: pa.Array, derivations: pd.DataFrame, order: CommitOrder) -> PathMatches:
     """Matches deployed paths against `store_path` and `derivation_path` of all derivations."""
     commit_positions = order.positions(integers(derivations["commit_id"]))
-    columns = [text_array(derivations[name]) for name in ("store_path", "derivation_path")]
-    # Looked up together, because most of the work is to hash the deployed paths.
-    path_codes = find_text(pa.chunked_array(columns), among=paths)
+    columns = (derivations["store_path"], derivations["derivation_path"])
+    chunks = [chunk for column in columns for chunk in text_chunks(column).chunks]
+    # Looked up together, so that the deployed paths are hashed only once.
+    path_codes = find_text(pa.chunked_array(chunks, TEXT), among=paths)
     found = np.flatnonzero(path_codes != NOTHING)
     path_codes, positions = path_codes[found], commit_positions[found % len(derivations)]
 
@@ -105,11 +110,9 @@ def match_paths(paths: pa.Array, derivations: pd.DataFrame, order: CommitOrder) 
     distinct = sorted_distinct(path_codes[has_commit] * commit_count + positions[has_commit])
     path_codes, positions = distinct // commit_count, distinct % commit_count
     flake_count = len(order.flake_ids) + 1
-    commit_counts = np.bincount(path_codes, minlength=len(paths)).astype(np.int64)
     return PathMatches(
         is_in_derivations=is_in_derivations,
-        commit_counts=commit_counts,
-        _starts=np.append(0, np.cumsum(commit_counts)),
+        _segments=Segments.of(path_codes, len(paths)),
         _by_path=_Candidates.of(path_codes, positions, order),
         _by_path_and_flake=_Candidates.of(
             path_codes * flake_count + order.flake[positions], positions, order

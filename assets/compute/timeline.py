@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from assets.compute.commit_order import CommitOrder, order_commits
 from assets.compute.encoding import (
     NOTHING,
+    TEXT,
     Booleans,
     Integers,
     find_text,
@@ -121,7 +122,7 @@ def _configuration_names(systems: pd.DataFrame) -> pa.Array:
 
 def _environment_names(tables: FleetTables) -> pa.Array:
     if tables.environments is None:
-        return pa.nulls(len(tables.systems), pa.string())
+        return pa.nulls(len(tables.systems), TEXT)
     row = find_text(
         text_array(tables.systems["environment_id"]), among=text_array(tables.environments["id"])
     )
@@ -129,7 +130,7 @@ def _environment_names(tables: FleetTables) -> pa.Array:
 
 
 def _distinct_sorted(*names: pa.Array) -> pa.Array:
-    distinct = pa.chunked_array(names, pa.string()).unique()
+    distinct = pa.chunked_array(names, TEXT).unique()
     return distinct.take(pc.sort_indices(distinct))
 
 
