@@ -67,6 +67,7 @@ class TestEmptyDatabase:
         )
         assert keys == [
             ("flakelag.deployment_history", "PRIMARY KEY (deployed_at, hostname, system_state_id)"),
+            ("flakelag.deployment_velocity", "PRIMARY KEY (snapshot_date, flake_id)"),
             ("flakelag.loads", "PRIMARY KEY (dataset, partition_key)"),
             ("flakelag.system_deployment_status", "PRIMARY KEY (hostname)"),
         ]
