@@ -1,14 +1,18 @@
 """Running the job from the command line, on the same instance that the UI and the daemon use."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
-from filelock import FileLock
 
+from assets.days import FIRST_DAY
 from pipelines.definitions import defs
-from pipelines.instance import prepare_instance
+from pipelines.instance.opening import (
+    STORAGE_FAILURES,
+    describe_storage_failure,
+    opened_instance,
+    sole_command,
+)
 from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB
 from pipelines.progress import show_progress_outside_of_steps
 from pipelines.schedules import IN_PROGRESS
@@ -18,6 +22,9 @@ COMMAND_TAG = "flakelag/command"
 # Dagster's own, as its backfills set them.
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
+# A person watches a backfill, and may want years of a large fleet: the daemon's usual limit, meant
+# for runs whose worker vanished, must not end it.
+BACKFILL_LIMIT = {"dagster/max_runtime": str(24 * 3600)}
 
 
 class RunFailed(Exception):
@@ -29,12 +36,13 @@ def command_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The instance, for one command at a time.
 
     A command that was killed leaves its run in progress and its places in the pools taken. Whoever
-    holds the lock knows that no such run is alive, and clears up after it.
+    is the sole command knows that no such run is alive, and clears up after it.
+
+    Raises:
+        InstanceUnusableError: its folder, its `dagster.yaml` or its storage can't be used.
     """
     show_progress_outside_of_steps()
-    folder = prepare_instance(settings)
-    os.environ["DAGSTER_HOME"] = str(folder)
-    with FileLock(folder / "flakelag-command.lock"), dg.DagsterInstance.get() as instance:
+    with opened_instance(settings) as instance, sole_command(instance):
         _fail_runs_of_killed_commands(instance)
         yield instance
 
@@ -49,37 +57,62 @@ def run_days(
     """Runs the job for a range of days in one go.
 
     Raises:
-        RunFailed: a step failed.
+        RunFailed: there is no such day, a step failed, or the run was interrupted.
     """
     is_one_day = first_day == last_day
     job = defs.resolve_job_def(FLEET_STATUS_JOB if is_one_day else BACKFILL_JOB)
-    range_tags = {RANGE_START_TAG: first_day, RANGE_END_TAG: last_day}
-    result = job.execute_in_process(
-        instance=instance,
-        run_config={
-            "loggers": {"progress": {}},
-            "ops": {"read_fleet_database": {"config": {"accept_shrunk": accept_shrunk}}},
-        },
-        partition_key=first_day if is_one_day else None,
-        tags={COMMAND_TAG: job.name} | ({} if is_one_day else range_tags),
-        raise_on_error=False,
-    )
-    if not result.success:
-        raise RunFailed("\n".join(_reasons(result.all_events)))
+    range_tags = {RANGE_START_TAG: first_day, RANGE_END_TAG: last_day} | BACKFILL_LIMIT
+    try:
+        result = job.execute_in_process(
+            instance=instance,
+            run_config={
+                "loggers": {"progress": {}},
+                "ops": {"read_fleet_database": {"config": {"accept_shrunk": accept_shrunk}}},
+            },
+            partition_key=first_day if is_one_day else None,
+            tags={COMMAND_TAG: job.name} | ({} if is_one_day else range_tags),
+            raise_on_error=False,
+        )
+    except dg.DagsterUnknownPartitionError:
+        problem = f"{first_day} can't be published: only the days from {FIRST_DAY} to today can."
+    except STORAGE_FAILURES as error:
+        problem = f"Dagster's storage failed during the run: {describe_storage_failure(error)}"
+    else:
+        if result.success:
+            return
+        problem = "\n".join(_reasons(result.all_events))
+    raise RunFailed(problem)
 
 
 def _reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
-    reasons = []
+    """Why a run failed: each reason once, with the steps that gave it."""
+    steps: dict[str, list[str]] = {}
     for event in events:
         if event.is_step_failure:
             failure = event.step_failure_data
-            user_failure = failure.user_failure_data
-            if user_failure is not None and user_failure.description:
-                reasons.append(f"{event.step_key}: {user_failure.description}")
-            elif failure.error is not None:
+            said = failure.user_failure_data
+            reason = said.description if said is not None else None
+            if reason is None and failure.error is not None:
                 cause = failure.error.cause or failure.error
-                reasons.append(f"{event.step_key}: {cause.message.strip()}")
-    return reasons or ["The run failed before its first step; see the Dagster UI (`make ui`)."]
+                reason = _words(cause.cls_name, cause.message)
+            steps.setdefault(reason or "It does not say why.", []).append(str(event.step_key))
+    reasons = [f"{', '.join(failed)}: {reason}" for reason, failed in steps.items()]
+    if reasons:
+        return reasons
+    errors = [event.job_failure_data.error for event in events if event.is_job_failure]
+    causes = [error.cause or error for error in errors if error is not None]
+    return [_words(cause.cls_name, cause.message) for cause in causes] or [
+        "The run failed before its first step; see the Dagster UI (`make ui`)."
+    ]
+
+
+def _words(exception: str | None, message: str) -> str:
+    if exception == dg.DagsterExecutionInterruptedError.__name__:
+        return "Interrupted."
+    message = message.strip()
+    # Our own exceptions speak for themselves; their class says nothing to whoever typed a command.
+    is_ours = message.startswith(("assets.", "pipelines."))
+    return message.partition(": ")[2] if is_ours else message
 
 
 def _fail_runs_of_killed_commands(instance: dg.DagsterInstance) -> None:

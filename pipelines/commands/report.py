@@ -7,6 +7,7 @@ import click
 from pipelines.commands.environment import settings_for_command
 from pipelines.commands.terminal import Display, write
 from pipelines.commands.triage import triage_lines
+from pipelines.instance import InstanceUnusableError
 from pipelines.settings import Settings
 
 
@@ -44,7 +45,7 @@ def run_job(
     try:
         with command_instance(settings) as instance:
             run_days(instance, first.isoformat(), last.isoformat(), accept_shrunk=accept_shrunk)
-    except RunFailed as failure:
+    except (InstanceUnusableError, RunFailed) as failure:
         message = str(failure)
     else:
         return

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from pipelines.commands.environment import settings_for_command
-from pipelines.instance import prepare_instance
+from pipelines.instance import InstanceUnusableError
+from pipelines.settings import Settings
 
 
 @click.command()
@@ -23,7 +24,8 @@ def ui(host: str, port: int, *, read_only: bool) -> None:
     The UI has no log-in. Leave it on 127.0.0.1, or put a proxy in front that authenticates.
     """
     settings = settings_for_command()
-    environment = os.environ | {"DAGSTER_HOME": str(prepare_instance(settings))}
+    _make_instance_ready(settings)
+    environment = os.environ | {"DAGSTER_HOME": str(settings.instance_dir)}
     programs = Path(sys.executable).parent
     webserver = [str(programs / "dagster-webserver"), "--host", host, "--port", str(port)]
     if read_only:
@@ -45,3 +47,19 @@ def ui(host: str, port: int, *, read_only: bool) -> None:
         codes = [process.wait(timeout=60) for process in running]
     if any(code not in (0, -signal.SIGINT) for code in codes):
         raise click.ClickException("The UI or the daemon stopped by itself; see its output above.")
+
+
+def _make_instance_ready(settings: Settings) -> None:
+    """Opens the instance once: both programs then find its storage made, or we say what is wrong.
+
+    Each would otherwise end in a traceback of its own.
+    """
+    # Dagster takes a second to import, and `--help` does not need it.
+    from pipelines.instance.opening import opened_instance  # noqa: PLC0415
+
+    try:
+        with opened_instance(settings):
+            return
+    except InstanceUnusableError as error:
+        message = str(error)
+    raise click.ClickException(message)

@@ -1,25 +1,53 @@
 """Dagster's instance: its folder made ready, one `dagster.yaml` for each kind of storage."""
 
+import os
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from pipelines.settings import Settings
 
+Storage = Literal["sqlite", "postgres"]
+
+
+class InstanceUnusableError(Exception):
+    """Dagster's instance can't be had; the message says why, and holds no secret."""
+
 
 def prepare_instance(settings: Settings) -> Path:
-    """Makes the instance folder ready and leaves one that has a `dagster.yaml` as it is.
+    """Makes the instance folder ready.
+
+    A `dagster.yaml` that was made here and that nobody changed follows the settings, so that
+    setting `DAGSTER_POSTGRES_URL` is all it takes. Any other one is left as it is.
 
     Returns:
         The folder: what `DAGSTER_HOME` must name.
+
+    Raises:
+        InstanceUnusableError: the folder can't be made or written to.
     """
     folder = settings.instance_dir
-    folder.mkdir(parents=True, exist_ok=True)
+    wanted: Storage = "sqlite" if settings.dagster_postgres_url is None else "postgres"
+    other: Storage = "postgres" if wanted == "sqlite" else "sqlite"
     configuration = folder / "dagster.yaml"
-    if not configuration.exists():
-        storage = "sqlite" if settings.dagster_postgres_url is None else "postgres"
-        templates = files(__package__)
-        configuration.write_text(
-            templates.joinpath(f"dagster-{storage}.yaml").read_text()
-            + templates.joinpath("common.yaml").read_text()
-        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not configuration.exists() or configuration.read_text("utf-8") == _template(other):
+            # Beside and then renamed: another command may be starting and reading it.
+            beside = folder / f".dagster.yaml.{os.getpid()}"
+            beside.write_text(_template(wanted), "utf-8")
+            beside.replace(configuration)
+    except OSError as error:
+        raise InstanceUnusableError(
+            f"Can't make Dagster's folder {folder} ready: {error.strerror}. Set DAGSTER_HOME (or "
+            "FLAKELAG_VAR_DIR) to a folder that can be written to."
+        ) from None
     return folder
+
+
+def _template(storage: Storage) -> str:
+    templates = files(__package__)
+    return "".join(
+        templates.joinpath(name).read_text("utf-8")
+        for name in (f"dagster-{storage}.yaml", "common.yaml")
+    )

@@ -1,0 +1,143 @@
+"""Opening Dagster's instance for a command, and being the only command that has it.
+
+Belongs here: saying plainly, to whoever typed the command, why the instance can't be had. Does not
+belong here: what is done with it.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import sqlalchemy
+from dagster_postgres import PostgresRunStorage
+from dagster_postgres.utils import DagsterPostgresException
+from filelock import FileLock, Timeout
+from pydantic import SecretStr
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from pipelines.instance import InstanceUnusableError, prepare_instance
+from pipelines.settings import Settings
+
+STORAGE_FAILURES = (SQLAlchemyError, DagsterPostgresException)
+"""What Dagster raises when its own storage fails it."""
+
+_CONNECT_SECONDS = 10
+_DRIVERS = ("postgresql", "postgresql+psycopg2")
+# Of our own choosing: the command that has the instance holds this advisory lock.
+_ADVISORY_LOCK = 7_305_810
+
+_logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def opened_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance of the settings, which is also that of the processes started meanwhile.
+
+    Raises:
+        InstanceUnusableError: its folder, its `dagster.yaml` or its storage can't be used.
+    """
+    folder = prepare_instance(settings)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    if settings.dagster_postgres_url is not None:
+        require_reachable(settings.dagster_postgres_url)
+    with _opened(folder) as instance:
+        yield instance
+
+
+def _opened(folder: Path) -> dg.DagsterInstance:
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterError as error:
+        problem = str(error).strip()
+    except STORAGE_FAILURES as error:
+        problem = f"its storage fails ({describe_storage_failure(error)})"
+    raise InstanceUnusableError(f"Can't use {folder / 'dagster.yaml'}: {problem}")
+
+
+def require_reachable(url: SecretStr) -> None:
+    """Connects to Dagster's PostgreSQL once, as Dagster will.
+
+    Dagster itself would try for ten seconds, log each attempt and end in a long traceback.
+
+    Raises:
+        InstanceUnusableError: the URL is malformed, or no connection comes about.
+    """
+    problem = _problem_of_connecting(url)
+    if problem is not None:
+        raise InstanceUnusableError(problem)
+
+
+def _problem_of_connecting(url: SecretStr) -> str | None:
+    try:
+        parsed = sqlalchemy.make_url(url.get_secret_value())
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.drivername not in _DRIVERS:
+        return (
+            "DAGSTER_POSTGRES_URL is malformed. It reads "
+            "postgresql://user:password@host:port/database, or for a Unix socket "
+            "postgresql://user@/database?host=/folder/of/the/socket. In user and password, write "
+            "% as %25, / as %2F, @ as %40, : as %3A, ? as %3F and # as %23."
+        )
+    options = {} if "connect_timeout" in parsed.query else {"connect_timeout": _CONNECT_SECONDS}
+    try:
+        engine = sqlalchemy.create_engine(
+            parsed, poolclass=sqlalchemy.pool.NullPool, connect_args=options
+        )
+        engine.connect().close()
+    except SQLAlchemyError as error:
+        said = describe_storage_failure(error)
+        if parsed.password and str(parsed.password) in said:
+            said = "its message quotes the password and is withheld"
+        return f"Dagster's storage (DAGSTER_POSTGRES_URL) can't be reached: {said}"
+    return None
+
+
+def describe_storage_failure(error: Exception) -> str:
+    """What the storage said, in one line, without the statement that it was asked to run."""
+    cause = error.__cause__ if isinstance(error, DagsterPostgresException) else error
+    said = cause.orig if isinstance(cause, DBAPIError) else cause
+    return " ".join(str(said or error).split())
+
+
+@contextmanager
+def sole_command(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Waits until no other command has the instance.
+
+    The lock is kept where the runs are, and ends with its holder: in PostgreSQL if that is the
+    storage, which several machines may share, else in a file beside the SQLite files.
+    """
+    storage = instance.run_storage
+    if isinstance(storage, PostgresRunStorage):
+        with storage.connect() as connection:
+            locking = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(_ADVISORY_LOCK))
+            _wait_until(lambda: bool(connection.scalar(locking)))
+            yield
+    else:
+        lock = FileLock(Path(instance.root_directory) / "flakelag-command.lock")
+        _wait_until(lambda: _try(lock))
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _try(lock: FileLock) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True
+
+
+def _wait_until(succeeds: Callable[[], bool]) -> None:
+    if succeeds():
+        return
+    _logger.info("Waiting for another flakelag command to end.")
+    while not succeeds():
+        # Not a blocking wait of the driver's, which would not hear Ctrl-C.
+        time.sleep(0.2)
