@@ -32,5 +32,5 @@ def retried(context: dg.AssetExecutionContext, first_pause_seconds: float) -> It
     if not retryable or context.retry_number >= MOST_RETRIES:
         raise dg.Failure(message, allow_retries=False)
     pause = first_pause_seconds * 2**context.retry_number
-    context.log.warning(f"{message} Trying again in {pause:.0f} s.")
+    context.log.warning(f"{message} Trying again in {pause:g} s.")
     raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=pause)

@@ -16,8 +16,12 @@ class _OwnMessages(logging.Filter):
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         meta = getattr(record, "dagster_meta", None)
+        # An asset raises what is an error. Dagster logs one for each step that a failure keeps from
+        # being executed.
         return meta is None or (
-            meta.get("dagster_event") is None and meta.get("step_key") is not None
+            meta.get("dagster_event") is None
+            and meta.get("step_key") is not None
+            and record.levelno < logging.ERROR
         )
 
 
