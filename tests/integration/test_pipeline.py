@@ -26,6 +26,8 @@ from assets.schemas import (
     SYSTEM_DEPLOYMENT_STATUS,
     Dataset,
 )
+from pipelines.demo.fleet import DemoFleet, generate_fleet
+from pipelines.demo.load import load_fleet
 from pipelines.demo.source_schema import create_source_schema
 from pipelines.resources.embedded_postgres import EmbeddedPostgres
 from tests.integration.pipeline import (
@@ -293,6 +295,35 @@ def test_an_emptied_table_blocks_before_anything_is_published(
     assert "Table public.systems has no usable row" in failures(result)
     assert check_results(result)["systems:not_empty_or_sharply_shrunk"] is False
     assert pipeline.files() == before
+
+
+def test_an_older_fleet_without_the_optional_tables_is_published_all_the_same(
+    pipeline: Pipeline, new_database: Callable[..., str]
+) -> None:
+    spec = DemoFleet(
+        until=dt.datetime.now(dt.UTC),
+        systems=30,
+        commits=60,
+        generation="older",
+        package_derivations=100,
+    )
+    pipeline.fleet_url = new_database()
+    load_fleet(pipeline.fleet_url, generate_fleet(spec), spec.generation)
+    with psycopg.connect(pipeline.fleet_url) as connection:
+        connection.execute("DROP TABLE derivation_statuses, environments CASCADE")
+    result = pipeline.run()
+    assert result.success, failures(result)
+    [(rows, behind, deployable, environments)] = query(
+        """
+        SELECT count(*), count(*) FILTER (deployment_status = 'behind'),
+               count(commits_behind_deployable), count(environment)
+        FROM s
+        """,
+        s=pipeline.published(SYSTEM_DEPLOYMENT_STATUS),
+    )
+    assert rows > 20
+    assert behind > 0
+    assert deployable == environments == 0
 
 
 def test_every_asset_says_what_it_is(pipeline: Pipeline) -> None:
