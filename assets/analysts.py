@@ -13,11 +13,10 @@ from assets.analyst_views import (
     sql_literal,
     views_for_analysts,
 )
+from assets.files import ANALYSTS_FILE
 from assets.interfaces import ReportStore
 from assets.presentation import OWNERS
 from assets.schemas import PUBLISHED_DATASETS
-
-ANALYSTS_FILE = "flakelag.duckdb"
 
 # The oldest format that DuckDB still writes, so that every DuckDB since 1.1 can open the file.
 STORAGE_VERSION = "v1.0.0"

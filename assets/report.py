@@ -9,6 +9,7 @@ from assets.compute.adoption import adoption_curves
 from assets.compute.fleet import frame_from_arrow
 from assets.daily_asset import daily_asset
 from assets.days import Day, days_as_of
+from assets.files import LATEST_PAGE, METRICS_FILE, page_of
 from assets.interfaces import ReportStore
 from assets.loading import FleetLoader, LoadedFleet
 from assets.metrics_text import fleet_metrics_text
@@ -23,8 +24,6 @@ from assets.schemas import (
 )
 
 DAYS_LOOKED_BACK = 90
-LATEST_PAGE = "latest.html"
-METRICS_FILE = "metrics/flakelag.prom"
 
 
 @daily_asset(
@@ -54,7 +53,7 @@ def fleet_report(
     newest = reports.published_dates(SYSTEM_DEPLOYMENT_STATUS)[-1]
     for day in days_as_of(context.partition_keys, loaded.extracted_at):
         page = render_fleet_report(_inputs(day, loaded, reports)).encode()
-        path = reports.write_atomically(f"pages/{day.date}.html", page)
+        path = reports.write_atomically(page_of(day.date), page)
         metadata: Metadata = {"path": dg.MetadataValue.path(str(path)), "bytes": len(page)}
         if day.date == newest:
             latest = reports.write_atomically(LATEST_PAGE, page)

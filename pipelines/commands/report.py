@@ -4,6 +4,7 @@ import datetime as dt
 
 import click
 
+from assets.files import ANALYSTS_FILE, LATEST_PAGE, METRICS_FILE, page_of
 from pipelines.commands.environment import settings_for_command
 from pipelines.commands.terminal import Display, write
 from pipelines.commands.triage import triage_lines
@@ -55,9 +56,9 @@ def run_job(
 def print_outputs(settings: Settings, date: dt.date) -> None:
     """Says which files stand for the day."""
     files = sorted(settings.reports_dir.glob(f"*/date={date}/data.parquet"))
-    page = settings.reports_dir / "pages" / f"{date}.html"
-    if page.exists():
-        files.append(page)
+    for name in (page_of(date), LATEST_PAGE, ANALYSTS_FILE, METRICS_FILE):
+        if (settings.reports_dir / name).exists():
+            files.append(settings.reports_dir / name)
     history = (
         "the embedded server's database `history`"
         if settings.history_database_url is None

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.analyst_views import SNAPSHOTS
-from assets.analysts import ANALYSTS_FILE, analyst_database
+from assets.analysts import analyst_database
+from assets.files import ANALYSTS_FILE
 from assets.schemas import (
     DEPLOYMENTS,
     FLAKE_DEPLOYMENT_STATUS,
