@@ -16,7 +16,7 @@ from assets.compute.encoding import (
     find_text,
     integers,
     sorted_distinct,
-    text_array,
+    text_chunks,
     text_codes,
 )
 from assets.compute.segments import Segments
@@ -116,7 +116,7 @@ def index_host_builds(
 
     # Left out before the last one is taken: an evaluation without a path hides no output.
     outputs = _outputs(derivations)
-    with_output = rows[pc.is_valid(outputs).to_numpy(zero_copy_only=False)[rows]]
+    with_output = rows[pc.is_valid(outputs).to_numpy()[rows]]
     with_output = with_output[np.diff(keys[with_output], append=NOTHING) != 0]
     output_keys = keys[with_output]
     follows = np.diff(output_keys, prepend=NOTHING) == 1
@@ -133,14 +133,15 @@ def index_host_builds(
     )
 
 
-def _outputs(derivations: pd.DataFrame) -> pa.Array:
-    built = text_array(derivations["store_path"])
-    return pc.coalesce(built, text_array(derivations["derivation_path"]))
+def _outputs(derivations: pd.DataFrame) -> pa.ChunkedArray:
+    built, evaluated = derivations["store_path"], derivations["derivation_path"]
+    # In chunks, because to join hundreds of megabytes takes longer than what follows.
+    return pc.coalesce(text_chunks(built), text_chunks(evaluated))
 
 
-def _differs_from_previous(values: pa.Array) -> Booleans:
+def _differs_from_previous(values: pa.ChunkedArray) -> Booleans:
     differs = np.zeros(len(values), np.bool_)
-    differs[1:] = pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)
+    differs[1:] = pc.not_equal(values[1:], values[:-1]).to_numpy()
     return differs
 
 
