@@ -13,6 +13,7 @@ from assets.interfaces import HistoryDatabase, ReportStore
 from assets.loading import LoadedFleet
 from assets.presentation import Metadata, publication_metadata, row_metadata
 from assets.publication import to_arrow
+from assets.replacement import Outcome
 from assets.retrying import retried
 from assets.schemas import Dataset
 
@@ -66,13 +67,16 @@ def publish_days(
             extracted_at=day.extracted_at.to_pydatetime(),
             run_id=context.run.run_id,
         )
+        # The UI tells and plots what is published, which may be what another run has published.
+        is_kept = publication.outcome in (Outcome.KEPT_NEWER, Outcome.KEPT_RICHER)
+        published = reports.read(dataset, day.date) if is_kept else table
         context.add_asset_metadata(
-            row_metadata(dataset, table) | publication_metadata(publication),
+            row_metadata(dataset, published) | publication_metadata(publication),
             partition_key=day.date.isoformat(),
         )
         if number % step == 0 or number == len(days):
             context.log.info(
-                f"{dataset.name} {day.date}: {table.num_rows:,} rows, "
+                f"{dataset.name} {day.date}: {published.num_rows:,} rows, "
                 f"{publication.outcome.value} ({number} of {len(days)} days)"
             )
     yield from (check.result(dataset.name) for check in first_failures(judged))
