@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.checks import Check
 from assets.days import DAILY
-from assets.presentation import OWNERS, Metadata, definition_metadata
+from assets.presentation import OWNERS, Metadata, definition_metadata, description_of
 from assets.schemas import Dataset
 
 AssetDecorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
@@ -63,7 +63,7 @@ def daily_dataset(
     """Decorates the function that makes the days of a dataset; see `daily_asset`."""
     return daily_asset(
         dataset.name,
-        description=dataset.description,
+        description=description_of(dataset),
         deps=deps,
         group=group,
         kinds=kinds,

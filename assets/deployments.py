@@ -12,14 +12,13 @@ from assets.days import Day, days_as_of
 from assets.interfaces import ReportStore
 from assets.loading import FleetLoader
 from assets.publishing import StepEvents, publish_days
-from assets.schemas import DEPLOYMENTS
-from assets.status import SOURCE_NAMES
+from assets.schemas import DEPLOYMENTS, REQUIRED_TABLES
 
 
 @daily_dataset(
     DEPLOYMENTS,
-    deps=SOURCE_NAMES,
-    group="deployments",
+    deps=[table.name for table in REQUIRED_TABLES],
+    group="status_and_deployments",
     kinds={"pandas", "parquet"},
     checks=[unique_key(DEPLOYMENTS)],
 )

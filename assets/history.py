@@ -42,8 +42,8 @@ def deployment_history(
     kinds={"postgres"},
     owners=OWNERS,
     description=(
-        "The newest snapshot in PostgreSQL, under the document's name and with its columns: the "
-        "document's queries run as they stand."
+        "The newest snapshot in PostgreSQL, under the name and with the columns of Crystal Forge's "
+        "own view: queries written for that run as they stand."
     ),
     metadata={"dagster/table_name": f"flakelag.{STATUS_VIEW}"},
     pool="history",

@@ -1,25 +1,92 @@
 """How Dagster shows the datasets: column schemas, lineage, counts and previews."""
 
+import datetime as dt
+
 import dagster as dg
 import pyarrow as pa
 
 from assets.interfaces import Publication, StagedExtract
-from assets.schemas import Column, Dataset
+from assets.schemas import (
+    COMMIT_ROLLOUTS,
+    DEPLOYMENT_VELOCITY,
+    DEPLOYMENTS,
+    FLAKE_DEPLOYMENT_STATUS,
+    QUARANTINE,
+    SYSTEM_DEPLOYMENT_STATUS,
+    Column,
+    Dataset,
+)
+from assets.schemas.dictionary import INSTANT
+from assets.schemas.source import DERIVATIONS, SYSTEMS
 
 OWNERS = ["team:fleet-operations"]
+
 PREVIEW_ROWS = 10
+# The UI cuts off what is wider than the window, and can't be scrolled sideways.
+PREVIEW_COLUMNS = 5
+PREVIEWED = {
+    SYSTEM_DEPLOYMENT_STATUS.name: (
+        "hostname",
+        "deployment_status",
+        "commits_behind",
+        "hours_behind",
+        "flake_name",
+    ),
+    FLAKE_DEPLOYMENT_STATUS.name: (
+        "flake_name",
+        "systems_total",
+        "systems_behind",
+        "commits_behind_max",
+        "latest_commit_timestamp",
+    ),
+    DEPLOYMENTS.name: (
+        "deployed_at",
+        "hostname",
+        "deployment_kind",
+        "flake_name",
+        "commits_included",
+    ),
+    DEPLOYMENT_VELOCITY.name: (
+        "flake_name",
+        "new_commits",
+        "host_deployments",
+        "rollbacks",
+        "up_to_date_share",
+    ),
+    COMMIT_ROLLOUTS.name: (
+        "flake_name",
+        "commit_timestamp",
+        "hosts_eligible",
+        "hosts_reached",
+        "hosts_current",
+    ),
+    DERIVATIONS.name: (
+        "id",
+        "commit_id",
+        "derivation_type",
+        "derivation_name",
+        "status_id",
+    ),
+    SYSTEMS.name: ("hostname", "flake_id", "is_active", "system_configuration_name", "created_at"),
+    QUARANTINE.name: ("source_table", "row_key", "source_column", "reason", "raw_text"),
+}
+"""The columns that a person looks at first, where they are not the first of the dataset."""
 
 Metadata = dict[str, dg.MetadataValue | int | float | str]
 
 
+def description_of(dataset: Dataset) -> str:
+    """What a dataset is and what one row is, as Markdown; the graph shows its beginning."""
+    return (
+        f"{dataset.description}\n\n"
+        f"{dataset.grain.capitalize()}; key: {', '.join(f'`{name}`' for name in dataset.key)}. "
+        f"Ordered by {dataset.order_by}."
+    )
+
+
 def definition_metadata(dataset: Dataset) -> Metadata:
-    """What is known of a dataset before it is made: its columns, grain, key and order."""
-    return {
-        "dagster/column_schema": dg.MetadataValue.table_schema(_table_schema(dataset)),
-        "grain": dataset.grain,
-        "key": ", ".join(dataset.key),
-        "row_order": dataset.order_by,
-    }
+    """What is known of a dataset before it is made: its columns."""
+    return {"dagster/column_schema": dg.MetadataValue.table_schema(_table_schema(dataset))}
 
 
 def column_lineage(dataset: Dataset) -> dg.TableColumnLineageMetadataValue:
@@ -40,13 +107,14 @@ def row_metadata(dataset: Dataset, table: pa.Table) -> Metadata:
     metadata: Metadata = {
         "dagster/row_count": table.num_rows,
         "dagster/column_lineage": column_lineage(dataset),
-        "preview": _preview(dataset, table),
     }
     for column in dataset.columns:
         if column.allowed is not None:
+            # `status/behind`: the UI writes a longer key over the value beside it.
+            kind = column.name.rpartition("_")[-1]
             counts = dict.fromkeys(column.allowed, 0) | _counts(table[column.name])
-            metadata |= {f"{column.name}/{value}": count for value, count in counts.items()}
-    return metadata
+            metadata |= {f"{kind}/{value}": count for value, count in counts.items()}
+    return metadata | {"preview": _preview(dataset, table)}
 
 
 def publication_metadata(publication: Publication) -> Metadata:
@@ -77,16 +145,24 @@ def _table_schema(dataset: Dataset) -> dg.TableSchema:
 
 
 def _table_column(column: Column) -> dg.TableColumn:
-    unit = "" if column.unit is None else f" Unit: {column.unit}."
     return dg.TableColumn(
         name=column.name,
         type=column.sql_type,
-        description=column.description + unit,
-        constraints=dg.TableColumnConstraints(
-            nullable=column.nullable,
-            other=[] if column.allowed is None else [f"one of: {', '.join(column.allowed)}"],
-        ),
+        description=_column_description(column),
+        constraints=dg.TableColumnConstraints(nullable=column.nullable),
     )
+
+
+def _column_description(column: Column) -> str:
+    """As Markdown; what the UI would cut off or does not show elsewhere is said in words."""
+    said = [column.description]
+    if column.unit is not None and column.type != INSTANT:
+        said.append(f"Unit: {column.unit}.")
+    if column.allowed is not None:
+        said.append(f"One of: {', '.join(f'`{value}`' for value in column.allowed)}.")
+    if column.derived_from:
+        said.append(f"\n\nFrom {', '.join(f'`{source}`' for source in column.derived_from)}.")
+    return " ".join(said)
 
 
 def _column_dep(source: str) -> dg.TableColumnDep:
@@ -95,15 +171,14 @@ def _column_dep(source: str) -> dg.TableColumnDep:
 
 
 def _preview(dataset: Dataset, table: pa.Table) -> dg.TableMetadataValue:
-    rows = table.slice(0, PREVIEW_ROWS).to_pylist()
+    names = PREVIEWED.get(dataset.name, dataset.column_names[:PREVIEW_COLUMNS])
+    rows = table.select(names).slice(0, PREVIEW_ROWS).to_pylist()
     return dg.MetadataValue.table(
         records=[
             dg.TableRecord({name: _shown(value) for name, value in row.items()}) for row in rows
         ],
         schema=dg.TableSchema(
-            columns=[
-                dg.TableColumn(name, column_type(dataset, name)) for name in table.column_names
-            ]
+            columns=[dg.TableColumn(name, column_type(dataset, name)) for name in names]
         ),
     )
 
@@ -116,6 +191,10 @@ def column_type(dataset: Dataset, name: str) -> str:
 
 
 def _shown(value: object) -> str | int | float | bool | None:
-    if value is None or isinstance(value, str | int | float | bool):
+    if isinstance(value, float):
+        return round(value, 2)
+    if value is None or isinstance(value, str | int):
         return value
+    if isinstance(value, dt.datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
     return str(value)

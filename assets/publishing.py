@@ -71,7 +71,7 @@ def publish_days(
         is_kept = publication.outcome in (Outcome.KEPT_NEWER, Outcome.KEPT_RICHER)
         published = reports.read(dataset, day.date) if is_kept else table
         context.add_asset_metadata(
-            row_metadata(dataset, published) | publication_metadata(publication),
+            publication_metadata(publication) | row_metadata(dataset, published),
             partition_key=day.date.isoformat(),
         )
         if number % step == 0 or number == len(days):

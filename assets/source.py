@@ -15,6 +15,7 @@ from assets.interfaces import (
 from assets.presentation import (
     OWNERS,
     definition_metadata,
+    description_of,
     publication_metadata,
     row_metadata,
     staged_metadata,
@@ -39,7 +40,7 @@ class ReadFleetDatabase(dg.Config):
     specs=[
         dg.AssetSpec(
             dataset.name,
-            description=dataset.description,
+            description=description_of(dataset),
             group_name="fleet_database",
             kinds={"postgres", "parquet"},
             owners=OWNERS,
@@ -85,7 +86,7 @@ def read_fleet_database(
         context.log.info(f"{dataset.name}: {table.num_rows:,} rows read")
         yield dg.MaterializeResult(
             asset_key=dataset.name,
-            metadata=row_metadata(dataset, table) | staged_metadata(extract, dataset),
+            metadata=staged_metadata(extract, dataset) | row_metadata(dataset, table),
         )
     quarantined = extract.table(QUARANTINE.name)
     extracted_at = pd.Timestamp(summary.extracted_at)
@@ -99,7 +100,7 @@ def read_fleet_database(
     )
     yield dg.MaterializeResult(
         asset_key=QUARANTINE.name,
-        metadata=row_metadata(QUARANTINE, quarantined) | publication_metadata(publication),
+        metadata=publication_metadata(publication) | row_metadata(QUARANTINE, quarantined),
     )
 
 

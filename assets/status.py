@@ -27,18 +27,15 @@ from assets.loading import FleetLoader
 from assets.publishing import StepEvents, publish_days
 from assets.schemas import (
     FLAKE_DEPLOYMENT_STATUS,
-    OPTIONAL_TABLES,
-    REQUIRED_TABLES,
+    SOURCE_TABLES,
     SYSTEM_DEPLOYMENT_STATUS,
 )
-
-SOURCE_NAMES = [table.name for table in (*REQUIRED_TABLES, *OPTIONAL_TABLES)]
 
 
 @daily_dataset(
     SYSTEM_DEPLOYMENT_STATUS,
-    deps=SOURCE_NAMES,
-    group="status",
+    deps=[table.name for table in SOURCE_TABLES],
+    group="status_and_deployments",
     kinds={"pandas", "parquet"},
     checks=[
         unique_key(SYSTEM_DEPLOYMENT_STATUS),
@@ -86,7 +83,7 @@ def _share_before(reports: ReportStore, first_day: str) -> float | None:
 @daily_dataset(
     FLAKE_DEPLOYMENT_STATUS,
     deps=[SYSTEM_DEPLOYMENT_STATUS.name],
-    group="status",
+    group="status_and_deployments",
     kinds={"pandas", "parquet"},
     checks=[
         unique_key(FLAKE_DEPLOYMENT_STATUS),

@@ -20,7 +20,6 @@ from assets.schemas import (
     DEPLOYMENT_VELOCITY,
     DEPLOYMENTS,
     FLAKE_DEPLOYMENT_STATUS,
-    SYSTEM_DEPLOYMENT_STATUS,
 )
 
 
@@ -63,7 +62,7 @@ def deployment_velocity(
 
 @daily_dataset(
     COMMIT_ROLLOUTS,
-    deps=[DEPLOYMENTS.name, SYSTEM_DEPLOYMENT_STATUS.name],
+    deps=[DEPLOYMENTS.name],
     group="velocity",
     kinds={"pandas", "parquet"},
     checks=[unique_key(COMMIT_ROLLOUTS)],

@@ -174,7 +174,7 @@ def test_an_older_reading_that_ends_later_replaces_nothing(
     for dataset, rows in ((SYSTEM_DEPLOYMENT_STATUS, 1), (COMMIT_ROLLOUTS, 2)):
         assert told[dataset.name]["outcome"].value == Outcome.KEPT_NEWER.value
         assert told[dataset.name]["dagster/row_count"].value == rows
-    assert told[SYSTEM_DEPLOYMENT_STATUS.name]["deployment_status/behind"].value == 1
+    assert told[SYSTEM_DEPLOYMENT_STATUS.name]["status/behind"].value == 1
 
 
 def test_two_runs_of_one_instance_take_turns_at_the_fleet_database(
