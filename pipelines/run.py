@@ -13,12 +13,11 @@ from pipelines.instance.opening import (
     opened_instance,
     sole_command,
 )
+from pipelines.instance.runs import COMMAND_TAG, fail_runs_of_killed_commands
 from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB
 from pipelines.progress import show_progress_outside_of_steps
-from pipelines.schedules import IN_PROGRESS
 from pipelines.settings import Settings
 
-COMMAND_TAG = "flakelag/command"
 # Dagster's own, as its backfills set them.
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -43,7 +42,7 @@ def command_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """
     show_progress_outside_of_steps()
     with opened_instance(settings) as instance, sole_command(instance):
-        _fail_runs_of_killed_commands(instance)
+        fail_runs_of_killed_commands(instance)
         yield instance
 
 
@@ -113,10 +112,3 @@ def _words(exception: str | None, message: str) -> str:
     # Our own exceptions speak for themselves; their class says nothing to whoever typed a command.
     is_ours = message.startswith(("assets.", "pipelines."))
     return message.partition(": ")[2] if is_ours else message
-
-
-def _fail_runs_of_killed_commands(instance: dg.DagsterInstance) -> None:
-    for run in instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS)):
-        if COMMAND_TAG in run.tags:
-            instance.report_run_failed(run, "The command that started this run was killed.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

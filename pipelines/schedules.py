@@ -6,15 +6,11 @@ from collections.abc import Mapping
 import dagster as dg
 
 from assets.days import end_of
+from pipelines.instance.runs import (
+    IN_PROGRESS,
+    fail_runs_of_killed_commands_unless_one_runs,
+)
 from pipelines.jobs import FLEET_STATUS_JOB
-
-IN_PROGRESS = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 QUARTER_OF_AN_HOUR = dt.timedelta(minutes=15)
 
@@ -64,13 +60,15 @@ def days_to_close(yesterday: dt.date, was_closed: Mapping[dt.date, bool]) -> lis
 @dg.schedule(
     name="refresh_today",
     job_name=FLEET_STATUS_JOB,
-    cron_schedule="*/15 * * * *",
+    # Not on the hour: at midnight the database's clock may still be in the day before.
+    cron_schedule="2-59/15 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Publishes today as of now, every 15 minutes, unless a run is still at it.",
 )
 def refresh_today(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Requests today's partition."""
+    fail_runs_of_killed_commands_unless_one_runs(context.instance)
     scheduled_at = context.scheduled_execution_time
     day = f"{scheduled_at.astimezone(dt.UTC):%Y-%m-%d}"
     reason = reason_to_skip(scheduled_at, dt.datetime.now(dt.UTC), day, _days_in_progress(context))

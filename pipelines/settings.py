@@ -8,7 +8,14 @@ import os
 from pathlib import Path
 
 from dotenv import load_dotenv
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -67,6 +74,12 @@ class Settings(BaseSettings):
     alert_hours_behind: PositiveFloat = Field(
         default=168, description="Tell when a system is newly behind by more hours than this."
     )
+
+    @field_validator("reports_dir", "flakelag_var_dir", "dagster_home")
+    @classmethod
+    def _expand_home(cls, path: Path | None) -> Path | None:
+        # A `.env` is read by no shell.
+        return None if path is None else path.expanduser()
 
     @property
     def instance_dir(self) -> Path:

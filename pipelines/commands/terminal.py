@@ -143,5 +143,6 @@ def reports_dir_option(command: F) -> F:
         default=_default_reports_dir,
         show_default="$REPORTS_DIR, else reports/",
         type=click.Path(path_type=Path, file_okay=False),
+        callback=lambda _context, _option, folder: folder.expanduser(),
         help="Folder that holds the published files.",
     )(command)

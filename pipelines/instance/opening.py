@@ -41,11 +41,17 @@ def opened_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         InstanceUnusableError: its folder, its `dagster.yaml` or its storage can't be used.
     """
     folder = prepare_instance(settings)
-    os.environ["DAGSTER_HOME"] = str(folder)
+    os.environ.update(environment_of(folder))
     if settings.dagster_postgres_url is not None:
         require_reachable(settings.dagster_postgres_url)
     with _opened(folder) as instance:
         yield instance
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """What Dagster's processes need in their environment to use the instance in a folder."""
+    # Nothing is sent, not even where a `dagster.yaml` that is not ours lets it.
+    return {"DAGSTER_HOME": str(folder), "DAGSTER_DISABLE_TELEMETRY": "yes"}
 
 
 def _opened(folder: Path) -> dg.DagsterInstance:
@@ -106,7 +112,15 @@ def describe_storage_failure(error: Exception) -> str:
 
 @contextmanager
 def sole_command(instance: dg.DagsterInstance) -> Iterator[None]:
-    """Waits until no other command has the instance.
+    """Waits until no other command has the instance, and has it until the end of the block."""
+    with command_lock(instance) as try_to_lock:
+        _wait_until(try_to_lock)
+        yield
+
+
+@contextmanager
+def command_lock(instance: dg.DagsterInstance) -> Iterator[Callable[[], bool]]:
+    """The lock of the sole command: what it gives tries to take it, and says whether it did.
 
     The lock is kept where the runs are, and ends with its holder: in PostgreSQL if that is the
     storage, which several machines may share, else in a file beside the SQLite files.
@@ -115,13 +129,11 @@ def sole_command(instance: dg.DagsterInstance) -> Iterator[None]:
     if isinstance(storage, PostgresRunStorage):
         with storage.connect() as connection:
             locking = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(_ADVISORY_LOCK))
-            _wait_until(lambda: bool(connection.scalar(locking)))
-            yield
+            yield lambda: bool(connection.scalar(locking))
     else:
         lock = FileLock(Path(instance.root_directory) / "flakelag-command.lock")
-        _wait_until(lambda: _try(lock))
         try:
-            yield
+            yield lambda: _try(lock)
         finally:
             lock.release()
 

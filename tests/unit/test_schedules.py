@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 import pytest
@@ -12,10 +12,11 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 
+from pipelines.instance.opening import sole_command
+from pipelines.instance.runs import COMMAND_TAG, IN_PROGRESS
 from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB
 from pipelines.schedules import (
     DAYS_CAUGHT_UP,
-    IN_PROGRESS,
     close_yesterday,
     days_to_close,
     reason_to_skip,
@@ -50,13 +51,14 @@ def add_run(
     day: dt.date,
     status: dg.DagsterRunStatus = dg.DagsterRunStatus.SUCCESS,
     job: str = FLEET_STATUS_JOB,
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     location = RegisteredCodeLocationOrigin("flakelag")
     run = dg.DagsterRun(
         job_name=job,
         run_id=str(uuid.uuid4()),
         status=status,
-        tags={"dagster/partition": day.isoformat()},
+        tags={"dagster/partition": day.isoformat(), **(tags or {})},
         # Dagster puts no run in the queue of which it does not know where it comes from.
         remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
     )
@@ -90,7 +92,7 @@ def test_they_run_from_the_start_in_utc() -> None:
         assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
         assert schedule.execution_timezone == "UTC"
         assert schedule.job_name == FLEET_STATUS_JOB
-    assert refresh_today.cron_schedule == "*/15 * * * *"
+    assert refresh_today.cron_schedule == "2-59/15 * * * *"
     assert close_yesterday.cron_schedule == "5 0 * * *"
 
 
@@ -121,6 +123,23 @@ def test_a_tick_is_skipped_while_a_run_of_its_day_is_in_progress(
     assert isinstance(answer, dg.SkipReason)
     assert answer.skip_message is not None
     assert "still in progress" in answer.skip_message
+
+
+def test_the_run_of_a_killed_command_is_in_nobodys_way(instance: dg.DagsterInstance) -> None:
+    started = dg.DagsterRunStatus.STARTED
+    add_run(instance, now().date(), started, tags={COMMAND_TAG: FLEET_STATUS_JOB})
+    assert isinstance(refresh(instance, now()), dg.RunRequest)
+    [run] = instance.get_runs()
+    assert run.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_the_run_of_a_living_command_is_waited_for(instance: dg.DagsterInstance) -> None:
+    started = dg.DagsterRunStatus.STARTED
+    add_run(instance, now().date(), started, tags={COMMAND_TAG: FLEET_STATUS_JOB})
+    with sole_command(instance):
+        assert isinstance(refresh(instance, now()), dg.SkipReason)
+    [run] = instance.get_runs()
+    assert run.status is started
 
 
 def test_runs_that_ended_or_are_of_another_day_or_job_are_in_nobodys_way(
