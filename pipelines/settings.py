@@ -52,7 +52,8 @@ class Settings(BaseSettings):
     )
     dagster_postgres_url: SecretStr | None = Field(
         default=None,
-        description="PostgreSQL for Dagster's own storage. Unset: SQLite in `DAGSTER_HOME`.",
+        description="PostgreSQL for Dagster's own storage; for a Unix socket "
+        "`postgresql://user@/database?host=/its/folder`. Unset: SQLite in `DAGSTER_HOME`.",
     )
     fleet_statement_timeout_seconds: PositiveInt = Field(
         default=300, description="How long one read of the fleet database may take."
