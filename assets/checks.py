@@ -145,6 +145,46 @@ def not_empty_or_shrunk() -> Check[RowsRead]:
     )
 
 
+@dataclass(frozen=True)
+class FleetRead:
+    """Which repositories the flakes read now and the time before belong to.
+
+    Attributes:
+        repositories: URLs, now.
+        repositories_before: in the newest complete extract; none where there is none.
+        accept_change: whether an operator has said that it is the same fleet all the same.
+    """
+
+    repositories: frozenset[str]
+    repositories_before: frozenset[str]
+    accept_change: bool
+
+
+def judge_same_fleet(read: FleetRead) -> Verdict:
+    """Fails when no flake read now was there the time before: it is another fleet's database."""
+    if not read.repositories or not read.repositories_before or read.accept_change:
+        return Verdict(True, f"{len(read.repositories)} flakes.")
+    known = len(read.repositories & read.repositories_before)
+    if known:
+        return Verdict(True, f"{known} of {len(read.repositories)} flakes were read before.")
+    return Verdict(
+        False,
+        f"None of the {len(read.repositories)} flakes is one of the "
+        f"{len(read.repositories_before)} that were read before: this is another fleet. Give it a "
+        "REPORTS_DIR and a HISTORY_DATABASE_URL of its own; what is left of the demo fleet goes "
+        "with the folders reports/ and var/. If it is the same fleet, whose repositories have all "
+        "moved, run once with `flakelag report --accept-shrunk`.",
+    )
+
+
+SAME_FLEET: Check[FleetRead] = Check(
+    "same_fleet_as_before",
+    "At least one flake was there at the last reading, too.",
+    blocks=True,
+    judge=judge_same_fleet,
+)
+
+
 def judge_quarantined(rows_by_table: Mapping[str, int]) -> Verdict:
     """Fails when any row had to be put aside."""
     affected = {table: rows for table, rows in rows_by_table.items() if rows}

@@ -1,12 +1,21 @@
 """The source tables: read from the fleet database as of one instant, staged beside the reports."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 
-from assets.checks import NOTHING_QUARANTINED, JudgedCheck, RowsRead, not_empty_or_shrunk
+from assets.checks import (
+    NOTHING_QUARANTINED,
+    SAME_FLEET,
+    FleetRead,
+    JudgedCheck,
+    RowsRead,
+    not_empty_or_shrunk,
+)
 from assets.interfaces import (
+    ExtractSink,
     ExtractSummary,
     FleetSource,
     ReportStore,
@@ -22,7 +31,8 @@ from assets.presentation import (
 )
 from assets.publishing import StepEvents
 from assets.retrying import retried
-from assets.schemas import QUARANTINE, SOURCE_TABLES
+from assets.schemas import QUARANTINE, SOURCE_TABLES, Dataset
+from assets.schemas.source import FLAKES
 
 CHECKED_TABLES = ("systems", "commits")
 """The tables whose loss would make every status wrong without any error."""
@@ -32,7 +42,7 @@ class ReadFleetDatabase(dg.Config):
     """What an operator may say to one reading."""
 
     accept_shrunk: bool = False
-    """Publish although `systems` or `commits` lost over half of their rows."""
+    """Publish although most `systems` or `commits` are gone, or every flake is new."""
 
 
 @dg.multi_asset(
@@ -50,6 +60,7 @@ class ReadFleetDatabase(dg.Config):
     ],
     check_specs=[
         *(not_empty_or_shrunk().spec(table) for table in CHECKED_TABLES),
+        SAME_FLEET.spec(FLAKES.name),
         NOTHING_QUARANTINED.spec(QUARANTINE.name),
     ],
     pool="fleet_database",
@@ -65,8 +76,9 @@ def read_fleet_database(
     before = reports.newest_extract()
     with reports.new_extract(context.run.run_id) as writer:
         with retried(context, first_retry_seconds):
-            summary = fleet_database.extract(writer)
-        judged = _judge(summary, before, accept_shrunk=config.accept_shrunk)
+            flakes = _FlakesNoted(writer)
+            summary = fleet_database.extract(flakes)
+        judged = _judge(summary, flakes.repositories, before, config)
         for table, check in judged.items():
             yield check.result(table)
         forbidding = [check for check in judged.values() if check.forbids_publishing]
@@ -104,14 +116,45 @@ def read_fleet_database(
     )
 
 
+class _FlakesNoted:
+    """A sink that remembers the repositories of the flakes that go through it."""
+
+    def __init__(self, sink: ExtractSink) -> None:
+        self._sink = sink
+        self.repositories: frozenset[str] = frozenset()
+
+    def write(self, dataset: Dataset, batches: Iterator[pa.RecordBatch]) -> None:
+        if dataset == FLAKES:
+            flakes = list(batches)
+            self.repositories = frozenset(
+                url for batch in flakes for url in batch["repo_url"].to_pylist()
+            )
+            batches = iter(flakes)
+        self._sink.write(dataset, batches)
+
+
 def _judge(
-    summary: ExtractSummary, before: StagedExtract | None, *, accept_shrunk: bool
+    summary: ExtractSummary,
+    repositories: frozenset[str],
+    before: StagedExtract | None,
+    config: ReadFleetDatabase,
 ) -> Mapping[str, JudgedCheck]:
-    rows_before = {} if before is None else before.rows_staged
+    rows_before: Mapping[str, int] = {}
+    repositories_before: frozenset[str] = frozenset()
+    if before is not None:
+        rows_before = before.rows_staged
+        repositories_before = frozenset(before.table(FLAKES.name)["repo_url"].to_pylist())
     judged = {
         table: not_empty_or_shrunk().on(
-            RowsRead(table, summary.rows_staged[table], rows_before.get(table), accept_shrunk)
+            RowsRead(
+                table, summary.rows_staged[table], rows_before.get(table), config.accept_shrunk
+            )
         )
         for table in CHECKED_TABLES
     }
-    return judged | {QUARANTINE.name: NOTHING_QUARANTINED.on(summary.rows_quarantined)}
+    return judged | {
+        FLAKES.name: SAME_FLEET.on(
+            FleetRead(repositories, repositories_before, config.accept_shrunk)
+        ),
+        QUARANTINE.name: NOTHING_QUARANTINED.on(summary.rows_quarantined),
+    }

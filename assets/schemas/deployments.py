@@ -53,7 +53,9 @@ DEPLOYMENTS = Dataset(
         ),
         identifier(
             "commit_id",
-            "The deployed commit; null for untraced.",
+            "The deployed commit; null for untraced. Of several commits with this path: one of the "
+            "host's associated flake, then one made before `deployed_at`, then the greatest in "
+            "commit order. A commit with the same output that is made later changes nothing here.",
             nullable=True,
             derived_from=("derivations.commit_id",),
         ),

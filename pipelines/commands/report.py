@@ -21,7 +21,7 @@ from pipelines.settings import Settings
 @click.option(
     "--accept-shrunk",
     is_flag=True,
-    help="Publish although `systems` or `commits` lost over half of their rows.",
+    help="Publish although most systems or commits are gone, or every flake is new.",
 )
 def report(day: dt.datetime | None, *, accept_shrunk: bool) -> None:
     """Read the fleet database, publish the snapshots, and say how the fleet stands.

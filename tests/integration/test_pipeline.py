@@ -326,6 +326,21 @@ def test_an_older_fleet_without_the_optional_tables_is_published_all_the_same(
     assert deployable == environments == 0
 
 
+def test_another_fleets_database_is_refused(
+    pipeline: Pipeline, new_database: Callable[..., str]
+) -> None:
+    source = [*(table.name for table in SOURCE_TABLES), QUARANTINE.name]
+    assert pipeline.run(selection=source).success
+    spec = DemoFleet(until=dt.datetime.now(dt.UTC), systems=60, commits=120, seed=7)
+    pipeline.fleet_url = new_database()
+    load_fleet(pipeline.fleet_url, generate_fleet(spec), spec.generation)
+    with psycopg.connect(pipeline.fleet_url) as connection:
+        connection.execute("UPDATE flakes SET repo_url = 'https://git.example/other/' || id")
+    result = pipeline.run(selection=source)
+    assert not result.success
+    assert "this is another fleet" in failures(result)
+
+
 def test_every_asset_says_what_it_is(pipeline: Pipeline) -> None:
     graph = pipeline.definitions().resolve_asset_graph()
     for key in graph.get_all_asset_keys():

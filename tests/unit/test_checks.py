@@ -5,8 +5,10 @@ import pandas as pd
 from assets.checks import (
     COUNTS_SUM,
     NO_JUMP_OF_UNKNOWN,
+    SAME_FLEET,
     STATUSES_IN_CLOSED_SET,
     FlakeCounts,
+    FleetRead,
     RowsRead,
     UnknownShares,
     first_failures,
@@ -45,6 +47,18 @@ def test_an_operator_can_say_that_the_loss_is_meant() -> None:
 
 def test_the_first_reading_has_nothing_to_compare_with() -> None:
     assert judge_rows_read(_rows(1, None)).passed
+
+
+def test_another_fleet_is_not_published_over_the_one_before() -> None:
+    mine, other = frozenset({"a", "b"}), frozenset({"b", "c"})
+    stranger = frozenset({"x"})
+    assert SAME_FLEET.on(FleetRead(mine, frozenset(), accept_change=False)).verdict.passed
+    assert SAME_FLEET.on(FleetRead(mine, other, accept_change=False)).verdict.passed
+    assert SAME_FLEET.on(FleetRead(stranger, mine, accept_change=True)).verdict.passed
+    judged = SAME_FLEET.on(FleetRead(stranger, mine, accept_change=False))
+    assert judged.forbids_publishing
+    assert "another fleet" in judged.verdict.description
+    assert "REPORTS_DIR" in judged.verdict.description
 
 
 def test_quarantined_rows_are_named_by_table() -> None:

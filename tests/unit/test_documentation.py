@@ -33,3 +33,8 @@ def test_the_targets_that_the_readme_names_exist() -> None:
     makefile = README.with_name("Makefile").read_text()
     for target in set(re.findall(r"make ([a-z]+)", README.read_text())) - {"docs"}:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_file_that_the_readme_links_to_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", README.read_text()):
+        assert (README.parent / target).exists(), target
