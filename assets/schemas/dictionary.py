@@ -75,8 +75,8 @@ class Dataset:
         key: the columns that identify a row within one partition.
         columns: in file order.
         order_by: how the rows of a file are ordered, in words.
-        record_counts: columns that count records of the source, so that their sum over a closed day
-            falls only where the source has forgotten some.
+        record_counts: columns that count or measure records of the source, so that they fall in a
+            row of a closed day only where the source has forgotten some.
     """
 
     name: str

@@ -253,7 +253,14 @@ DEPLOYMENT_VELOCITY = Dataset(
         "deployed_at."
     ),
     key=("snapshot_date", "flake_id"),
-    record_counts=("new_commits", "host_deployments", "commits_first_deployed"),
+    record_counts=(
+        "new_commits",
+        "host_deployments",
+        "commits_first_deployed",
+        "change_lead_time_count",
+        "systems_total",
+        "host_hours",
+    ),
     order_by="snapshot_date, flake_name, flake_id",
     columns=(
         SYSTEM_DEPLOYMENT_STATUS["snapshot_date"],
@@ -285,7 +292,7 @@ COMMIT_ROLLOUTS = Dataset(
         "stays so after a rollback."
     ),
     key=("commit_id",),
-    record_counts=("hosts_reached",),
+    record_counts=("hosts_eligible", "hosts_reached"),
     order_by="flake_name, flake_id, then the newest commit first (commit_timestamp, commit_id)",
     columns=(
         identifier("commit_id", "The commit.", derived_from=("commits.id",)),
