@@ -42,8 +42,9 @@ def deployment_history(
     kinds={"postgres"},
     owners=OWNERS,
     description=(
-        "The newest snapshot in PostgreSQL, under the name and with the columns of Crystal Forge's "
-        "own view: queries written for that run as they stand."
+        "The newest snapshot in PostgreSQL: columns of `system_deployment_status` under the name "
+        "and in the order of Crystal Forge's own view, so that queries written for that run as "
+        "they stand."
     ),
     metadata={"dagster/table_name": f"flakelag.{STATUS_VIEW}"},
     pool="history",

@@ -24,6 +24,7 @@ OWNERS = ["team:fleet-operations"]
 PREVIEW_ROWS = 10
 # The UI cuts off what is wider than the window, and can't be scrolled sideways.
 PREVIEW_COLUMNS = 5
+PREVIEW_CHARACTERS = 24
 PREVIEWED = {
     SYSTEM_DEPLOYMENT_STATUS.name: (
         "hostname",
@@ -77,11 +78,10 @@ Metadata = dict[str, dg.MetadataValue | int | float | str]
 
 def description_of(dataset: Dataset) -> str:
     """What a dataset is and what one row is, as Markdown; the graph shows its beginning."""
-    return (
-        f"{dataset.description}\n\n"
-        f"{dataset.grain.capitalize()}; key: {', '.join(f'`{name}`' for name in dataset.key)}. "
-        f"Ordered by {dataset.order_by}."
-    )
+    # Not capitalize(), which would write "utc".
+    grain = dataset.grain[:1].upper() + dataset.grain[1:]
+    key = ", ".join(f"`{name}`" for name in dataset.key)
+    return f"{dataset.description}\n\n{grain}; key: {key}. Ordered by {dataset.order_by}."
 
 
 def definition_metadata(dataset: Dataset) -> Metadata:
@@ -193,8 +193,7 @@ def column_type(dataset: Dataset, name: str) -> str:
 def _shown(value: object) -> str | int | float | bool | None:
     if isinstance(value, float):
         return round(value, 2)
-    if value is None or isinstance(value, str | int):
+    if value is None or isinstance(value, int):
         return value
-    if isinstance(value, dt.datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    return str(value)
+    text = f"{value:%Y-%m-%d %H:%MZ}" if isinstance(value, dt.datetime) else str(value)
+    return text if len(text) <= PREVIEW_CHARACTERS else f"{text[:PREVIEW_CHARACTERS]}…"
