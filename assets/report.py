@@ -95,6 +95,7 @@ def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> FleetReportI
     first = day.date - dt.timedelta(days=DAYS_LOOKED_BACK - 1)
     measured = [d for d in reports.published_dates(DEPLOYMENT_VELOCITY) if first <= d <= day.date]
     status = read(SYSTEM_DEPLOYMENT_STATUS, day.date)
+    described = status.iloc[0] if len(status) else None
     return FleetReportInputs(
         status=status,
         previous_status=read(SYSTEM_DEPLOYMENT_STATUS, earlier[-1]) if earlier else None,
@@ -102,7 +103,7 @@ def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> FleetReportI
         velocity=pd.concat([read(DEPLOYMENT_VELOCITY, d) for d in measured], ignore_index=True),
         rollouts=read(COMMIT_ROLLOUTS, day.date),
         adoption=adoption_curves(loaded.timeline, status, day.snapshot_at),
-        snapshot_at=day.snapshot_at,
-        extracted_at=day.extracted_at,
+        snapshot_at=day.snapshot_at if described is None else described["snapshot_at"],
+        extracted_at=day.extracted_at if described is None else described["extracted_at"],
         status_file=f"{SYSTEM_DEPLOYMENT_STATUS.name}/date={day.date}/data.parquet",
     )

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from assets import analysts, deployments, history, report, source, status, velocity
-from pipelines.jobs import backfill, fleet_status
+from pipelines.jobs import backfill, fleet_status, report_pages
 from pipelines.progress import progress_logger
 from pipelines.resources.providers import build_resources
 from pipelines.schedules import close_yesterday, refresh_today
@@ -37,7 +37,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
             report.fleet_metrics,
             analysts.analyst_views,
         ],
-        jobs=[fleet_status, backfill],
+        jobs=[fleet_status, backfill, report_pages],
         schedules=[refresh_today, close_yesterday],
         sensors=build_sensors(read_settings),
         resources={**build_resources(read_settings), **(overrides or {})},

@@ -4,6 +4,7 @@ import dagster as dg
 
 FLEET_STATUS_JOB = "fleet_status"
 BACKFILL_JOB = "backfill"
+PAGES_JOB = "report_pages"
 
 fleet_status = dg.define_asset_job(
     FLEET_STATUS_JOB,
@@ -19,4 +20,10 @@ backfill = dg.define_asset_job(
         "Reads the fleet database once and publishes the data of a range of past days: everything "
         "but the pages."
     ),
+)
+
+report_pages = dg.define_asset_job(
+    PAGES_JOB,
+    selection=dg.AssetSelection.groups("report"),
+    description="Renders a day's page, the metrics and the analysts' views anew.",
 )

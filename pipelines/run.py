@@ -1,6 +1,6 @@
 """Running the job from the command line, on the same instance that the UI and the daemon use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -14,7 +14,7 @@ from pipelines.instance.opening import (
     sole_command,
 )
 from pipelines.instance.runs import COMMAND_TAG, fail_runs_of_killed_commands
-from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB
+from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB, PAGES_JOB
 from pipelines.progress import show_progress_outside_of_steps
 from pipelines.settings import Settings
 
@@ -58,22 +58,43 @@ def run_days(
     Raises:
         RunFailed: there is no such day, a step failed, or the run was interrupted.
     """
-    is_one_day = first_day == last_day
-    job = defs.resolve_job_def(FLEET_STATUS_JOB if is_one_day else BACKFILL_JOB)
-    range_tags = {RANGE_START_TAG: first_day, RANGE_END_TAG: last_day} | BACKFILL_LIMIT
+    reading = {"read_fleet_database": {"config": {"accept_shrunk": accept_shrunk}}}
+    if first_day == last_day:
+        _execute(instance, FLEET_STATUS_JOB, {"ops": reading}, partition_key=first_day)
+        return
+    range_tags = {RANGE_START_TAG: first_day, RANGE_END_TAG: last_day}
+    _execute(instance, BACKFILL_JOB, {"ops": reading}, tags=range_tags | BACKFILL_LIMIT)
+
+
+def render_pages(instance: dg.DagsterInstance, day: str) -> None:
+    """Renders the page of a published day anew, from what is published.
+
+    Raises:
+        RunFailed: a step failed, or the run was interrupted.
+    """
+    _execute(instance, PAGES_JOB, {}, partition_key=day)
+
+
+def _execute(
+    instance: dg.DagsterInstance,
+    job_name: str,
+    run_config: Mapping[str, object],
+    *,
+    partition_key: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
     try:
-        result = job.execute_in_process(
+        result = defs.resolve_job_def(job_name).execute_in_process(
             instance=instance,
-            run_config={
-                "loggers": {"progress": {}},
-                "ops": {"read_fleet_database": {"config": {"accept_shrunk": accept_shrunk}}},
-            },
-            partition_key=first_day if is_one_day else None,
-            tags={COMMAND_TAG: job.name} | ({} if is_one_day else range_tags),
+            run_config={"loggers": {"progress": {}}, **run_config},
+            partition_key=partition_key,
+            tags={COMMAND_TAG: job_name, **(tags or {})},
             raise_on_error=False,
         )
     except dg.DagsterUnknownPartitionError:
-        problem = f"{first_day} can't be published: only the days from {FIRST_DAY} to today can."
+        problem = (
+            f"{partition_key} can't be published: only the days from {FIRST_DAY} to today can."
+        )
     except STORAGE_FAILURES as error:
         problem = f"Dagster's storage failed during the run: {describe_storage_failure(error)}"
     else:

@@ -6,6 +6,7 @@ import click
 
 from assets.files import ANALYSTS_FILE, LATEST_PAGE, METRICS_FILE, page_of
 from pipelines.commands.environment import settings_for_command
+from pipelines.commands.published import STATUS_DATASET, partition_files
 from pipelines.commands.terminal import Display, write
 from pipelines.commands.triage import triage_lines
 from pipelines.instance import InstanceUnusableError
@@ -41,11 +42,20 @@ def run_job(
     """Runs the job with its progress on standard error; a failure ends the command."""
     click.echo(f"flakelag: {_span(first, last)}, reading {_source(settings)}", err=True)
     # Dagster takes a second to import; say what happens before that.
-    from pipelines.run import RunFailed, command_instance, run_days  # noqa: PLC0415
+    from pipelines.run import (  # noqa: PLC0415
+        RunFailed,
+        command_instance,
+        render_pages,
+        run_days,
+    )
 
     try:
         with command_instance(settings) as instance:
             run_days(instance, first.isoformat(), last.isoformat(), accept_shrunk=accept_shrunk)
+            if first != last:
+                # The newest page looks back on the days that have just been filled in.
+                newest = partition_files(settings.reports_dir, STATUS_DATASET)[-1]
+                render_pages(instance, newest.parent.name.removeprefix("date="))
     except (InstanceUnusableError, RunFailed) as failure:
         message = str(failure)
     else:

@@ -326,6 +326,41 @@ def test_an_older_fleet_without_the_optional_tables_is_published_all_the_same(
     assert deployable == environments == 0
 
 
+def test_closed_days_keep_what_the_source_has_forgotten(
+    pipeline: Pipeline, new_database: Callable[..., str]
+) -> None:
+    spec = DemoFleet(until=dt.datetime.now(dt.UTC), systems=40, commits=60, package_derivations=10)
+    pipeline.fleet_url = new_database()
+    load_fleet(pipeline.fleet_url, generate_fleet(spec), spec.generation)
+    first, last = days_ago(4), days_ago(1)
+    result = pipeline.run(first, last)
+    assert result.success, failures(result)
+    before = pipeline.files()
+
+    with psycopg.connect(pipeline.fleet_url) as connection:
+        connection.execute(
+            """
+            DELETE FROM systems WHERE hostname IN (
+                SELECT hostname FROM systems WHERE flake_id IS NOT NULL ORDER BY hostname LIMIT 3
+            );
+            TRUNCATE agent_heartbeats;
+            DELETE FROM system_states WHERE timestamp < now() - interval '2 days'
+            """
+        )
+    result = pipeline.run(first, last)
+    assert result.success, failures(result)
+    after = pipeline.files()
+    for dataset in (
+        SYSTEM_DEPLOYMENT_STATUS,
+        FLAKE_DEPLOYMENT_STATUS,
+        DEPLOYMENT_VELOCITY,
+        COMMIT_ROLLOUTS,
+    ):
+        for day in (first, last):
+            path = f"{dataset.name}/date={day}/data.parquet"
+            assert after[path] == before[path], path
+
+
 def test_another_fleets_database_is_refused(
     pipeline: Pipeline, new_database: Callable[..., str]
 ) -> None:
