@@ -110,15 +110,22 @@ def _character_width(character: str) -> int:
 
 
 def write(lines: Sequence[str]) -> None:
-    """Writes lines to standard output; a reader that leaves early, such as `head`, is no error."""
+    """Writes lines to standard output; a reader that leaves early, such as `head`, is no error.
+
+    Raises:
+        NoAnswerError: standard output can't be written, because a disk is full, say.
+    """
     text = "\n".join(lines) + "\n"
     encoding = sys.stdout.encoding
     try:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # The interpreter flushes standard output once more at exit, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            # Not the interpreter's own status 1, which scripts read as "some system lags".
+            raise NoAnswerError(f"Can't write the answer: {error.strerror}.") from None
 
 
 def minute(instant: str | None) -> str | None:

@@ -323,3 +323,18 @@ class TestOutside:
         imported = {line.rsplit("|", 1)[-1].strip() for line in result.stderr.split("\n")}
         assert "pyarrow.parquet" in imported
         assert not imported & {"pandas", "dagster"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_a_full_disk_is_one_line_and_no_answer(reports: Path, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [*PROGRAM, *arguments, "--reports-dir", str(reports)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert result.stderr == "Error: Can't write the answer: No space left on device.\n"
+    assert result.returncode == 2
