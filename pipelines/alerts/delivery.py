@@ -2,22 +2,30 @@
 
 import datetime as dt
 import logging
+import socket
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Any
 
 import requests
 import urllib3
 from pydantic import SecretStr
+from requests.adapters import HTTPAdapter
+from typing_extensions import override
 
 from pipelines.alerts.messages import Message
 
 _WORTH_TRYING_AGAIN = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
+
+
+_THREAD_NAME = "flakelag webhook"
 
 
 class DeliveryError(Exception):
@@ -39,7 +47,9 @@ class Patience:
     Attributes:
         attempts: how often to post, at most.
         connect_seconds: for one connection.
-        read_seconds: for one answer.
+        read_seconds: for one piece of an answer.
+        attempt_seconds: for one attempt in all; a webhook that sends its answer byte by byte, or
+            has many addresses that are out of order, would exceed the two above for ever.
         pause_seconds: before the second attempt; it doubles each time.
         longest_pause_seconds: a webhook that asks for a longer one has to wait for a later tick.
     """
@@ -47,6 +57,7 @@ class Patience:
     attempts: int = 3
     connect_seconds: float = 5
     read_seconds: float = 8
+    attempt_seconds: float = 13
     pause_seconds: float = 1
     longest_pause_seconds: float = 5
 
@@ -63,7 +74,7 @@ def post(url: SecretStr, message: Message, patience: Patience | None = None) -> 
     patience = patience or Patience()
     pause = patience.pause_seconds
     for attempts_left in reversed(range(patience.attempts)):
-        refusal = _try_to_post(url, message, patience)
+        refusal = _try_in_time(url, message, patience)
         if refusal is None:
             return
         asked_pause = refusal.error.retry_after or 0.0
@@ -83,9 +94,62 @@ class _Refusal:
     may_pass: bool
 
 
-def _try_to_post(url: SecretStr, message: Message, patience: Patience) -> _Refusal | None:
+def _try_in_time(url: SecretStr, message: Message, patience: Patience) -> _Refusal | None:
+    _keep_unlogged()
+    adapter = _CuttableAdapter()
+    outcome: Future[_Refusal | None] = Future()
+
+    def attempt() -> None:
+        try:
+            outcome.set_result(_try_to_post(url, message, patience, adapter))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            outcome.set_exception(error)
+
+    # A daemon: one that can't be cut off, because it looks a name up, must not keep the process.
+    threading.Thread(target=attempt, name=_THREAD_NAME, daemon=True).start()
     try:
-        with _unlogged(), requests.Session() as session:
+        return outcome.result(patience.attempt_seconds)
+    except TimeoutError:
+        adapter.cut()
+        return _Refusal(DeliveryError("The webhook did not answer in time."), may_pass=True)
+
+
+class _CuttableAdapter(HTTPAdapter):
+    """Remembers its connections, so that another thread can end what reads from them."""
+
+    def __init__(self) -> None:
+        self._connections: list[urllib3.connection.HTTPConnection] = []
+        super().__init__()
+
+    @override
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        connect = pool.ConnectionCls
+
+        def connect_and_remember(*args: Any, **options: Any) -> urllib3.connection.HTTPConnection:
+            connection: urllib3.connection.HTTPConnection = connect(*args, **options)
+            self._connections.append(connection)
+            return connection
+
+        pool.ConnectionCls = connect_and_remember
+        return pool
+
+    def cut(self) -> None:
+        """Ends the connections: whoever reads from them sees their end."""
+        for connection in self._connections:
+            if connection.sock is not None:
+                # The plain socket's method: that of TLS takes its state from under the reader.
+                with suppress(OSError):
+                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+
+def _try_to_post(
+    url: SecretStr, message: Message, patience: Patience, adapter: HTTPAdapter
+) -> _Refusal | None:
+    try:
+        with requests.Session() as session:
+            session.mount("http://", adapter)
+            session.mount("https://", adapter)
             # A redirect is not followed: it would turn the POST into a GET. The answer's body is
             # not read: it is no use, and may be endless.
             response = session.post(
@@ -139,16 +203,11 @@ def _seconds_asked_for(retry_after: str | None) -> float | None:
     return max((instant - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
 
 
-@contextmanager
-def _unlogged() -> Iterator[None]:
+def _keep_unlogged() -> None:
     """Keeps urllib3 from logging the request's path, in which webhooks carry their secret."""
-    logger = logging.getLogger("urllib3.connectionpool")
-    logger.addFilter(_nothing)
-    try:
-        yield
-    finally:
-        logger.removeFilter(_nothing)
+    # Stays, and adding it again changes nothing: an attempt that was given up may yet log.
+    logging.getLogger("urllib3.connectionpool").addFilter(_is_of_another_thread)
 
 
-def _nothing(_record: logging.LogRecord) -> bool:
-    return False
+def _is_of_another_thread(_record: logging.LogRecord) -> bool:
+    return threading.current_thread().name != _THREAD_NAME

@@ -3,6 +3,7 @@
 import datetime as dt
 import logging
 import socket
+import threading
 import traceback
 from collections.abc import Iterator
 from email.utils import format_datetime
@@ -18,6 +19,7 @@ from pipelines.alerts.messages import Message, compose
 from pipelines.alerts.state import AlertsBusyError, AlertState, AlertStateError, AlertStateFile
 from pipelines.alerts.telling import look_and_tell, with_decision
 from tests.integration.webhook_server import (
+    DRIP,
     HANG_UP,
     STALL,
     Answer,
@@ -107,6 +109,21 @@ class TestPost:
             post(secret(webhook.url()), message("web-1"), PATIENCE)
 
         assert len(webhook.received) == PATIENCE.attempts
+
+    def test_an_answer_that_drips_in_is_given_up_and_cut_off(self, webhook: WebhookServer) -> None:
+        webhook.answers.extend([DRIP] * 2)
+        patience = Patience(attempts=2, read_seconds=1, attempt_seconds=0.3, pause_seconds=0.01)
+        before = set(threading.enumerate())
+
+        with pytest.raises(DeliveryError, match="did not answer in time"):
+            post(secret(webhook.url()), message("web-1"), patience)
+
+        for thread in set(threading.enumerate()) - before:
+            # Those of the webhook end when they notice, those of the attempts at once.
+            thread.join(5)
+            assert not thread.is_alive()
+        assert len(webhook.received) == 2
+        assert webhook.hung_up_on == 2
 
     @pytest.mark.parametrize(
         ("answer", "words"),

@@ -14,17 +14,27 @@ from typing_extensions import override
 
 @dataclass(frozen=True)
 class Answer:
-    """How the server answers one request; a stall answers nothing until the server is stopped."""
+    """How the server answers one request.
+
+    Attributes:
+        status: of the answer.
+        headers: of the answer.
+        stalls: answers nothing until the server is stopped.
+        hangs_up: closes the connection instead.
+        drips: answers with a long header, byte by byte with short pauses.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     stalls: bool = False
     hangs_up: bool = False
+    drips: bool = False
 
 
 OK = Answer()
 STALL = Answer(stalls=True)
 HANG_UP = Answer(hangs_up=True)
+DRIP = Answer(drips=True)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class WebhookServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: deque[Answer] = deque()
         self.received: list[Received] = []
+        self.hung_up_on = 0
         self.stopped = threading.Event()
 
     def url(self, path: str = "/hook") -> str:
@@ -70,11 +81,25 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.stalls or answer.hangs_up:
             self.close_connection = True
             return
+        if answer.drips:
+            self._drip()
+            return
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def _drip(self) -> None:
+        # The answer is complete in the end: who waits for it is not stuck, and takes it.
+        drops = "HTTP/1.1 200 OK\r\nX-Drip: " + "x" * 100 + "\r\nContent-Length: 0\r\n\r\n"
+        try:
+            for drop in drops.encode():
+                self.wfile.write(bytes([drop]))
+                self.server.stopped.wait(0.05)
+        except OSError:
+            self.server.hung_up_on += 1
+        self.close_connection = True
 
     @override
     def log_message(self, format: str, *args: object) -> None:
