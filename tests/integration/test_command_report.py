@@ -6,7 +6,10 @@ day again by a command that waits for another one, which is killed.
 
 import datetime as dt
 import re
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +70,17 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    folder = tmp_path_factory.mktemp("newcomer")
+def story() -> Iterator[Story]:
+    # Not below pytest's own folder: when we are root, the embedded server is another user, and each
+    # session of pytest that begins closes that folder to others.
+    folder = Path(tempfile.mkdtemp(prefix="flakelag-test-"))
+    try:
+        yield tell_story(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def tell_story(folder: Path) -> Story:
     first_day = dt.datetime.now(dt.UTC).date().isoformat()
     first = flakelag(folder, "report")
     assert first.returncode == 0, first.stderr

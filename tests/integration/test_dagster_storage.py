@@ -10,9 +10,10 @@ import pytest
 from pydantic import SecretStr
 
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
+from pipelines.definitions import defs
 from pipelines.instance import InstanceUnusableError, prepare_instance
 from pipelines.instance.opening import require_reachable
-from pipelines.jobs import FLEET_STATUS_JOB
+from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB
 from pipelines.resources.embedded_postgres import EmbeddedPostgres
 from pipelines.settings import Settings
 from tests.integration.command_process import flakelag, instance_at, slots_taken
@@ -173,6 +174,15 @@ def test_the_instance_is_set_up_to_run_unattended(
         assert instance.get_settings("retention") == {
             kind: {"purge_after_days": kept_days} for kind in ("schedule", "sensor")
         }
+
+
+@pytest.mark.parametrize("job", [FLEET_STATUS_JOB, BACKFILL_JOB])
+def test_every_step_writes_in_a_pool_and_all_in_one_process(job: str) -> None:
+    resolved = defs.resolve_job_def(job)
+    assert resolved.executor_def.name == dg.in_process_executor.name
+    for node in resolved.graph.nodes:
+        assert isinstance(node.definition, dg.OpDefinition)
+        assert node.definition.pool, node.name
 
 
 @pytest.mark.parametrize(
