@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from itertools import accumulate
 from typing import Any, NewType
 
@@ -20,6 +20,9 @@ import vl_convert
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 
 _WIDTH, _HEIGHT = 360, 190
+# More labels of days than this would touch each other at that width.
+_DAY_LABELS = 5
+_ALONE = "alone"
 
 Spec = dict[str, Any]
 Drawing = NewType("Drawing", str)
@@ -70,12 +73,14 @@ _CONFIG: Spec = {
         "tickSize": 4,
         "title": None,
     },
-    "axisX": {"grid": False, "labelFlush": True},
+    "axisX": {"grid": False, "labelFlush": 8},
     "axisY": {"domain": False, "ticks": False, "labelPadding": 6, "minExtent": 30},
 }
 
 _SHARE_AXIS: Spec = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]}
 _COUNT_AXIS: Spec = {"format": ",d", "tickMinStep": 1, "tickCount": 4}
+# Days between two labels: weeks as soon as days are too many.
+_DAY_STEPS = (1, 2, 3, 7, 14, 21, 28)
 # The spans that people name, so that an axis can show minutes beside weeks.
 _SPANS = {60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h", 86_400: "1 d"} | {
     days * 86_400: f"{days} d" for days in (3, 7, 30, 90)
@@ -90,52 +95,66 @@ def stacked_areas(
 ) -> Drawing:
     """Counts that add up by day (YYYY-MM-DD), the first at the bottom; a gap where one is None."""
     rows: list[Spec] = [{"day": day} for day in days]
-    for row, values in zip(rows, zip(*(values for _, values in layers), strict=True), strict=True):
+    stacks = list(zip(*(values for _, values in layers), strict=True))
+    for row, values in zip(rows, stacks, strict=True):
         if None not in values:
             row |= {
                 f"top{position}": top
                 for position, top in enumerate(accumulate(value or 0 for value in values))
             }
-    return _draw(
-        rows,
-        [
-            {
-                "mark": {
-                    "type": "area",
-                    "fill": style.paint,
-                    "stroke": "var(--surface)",
-                    "strokeWidth": 0.75,
-                },
-                "encoding": {
-                    "y": _quantity(f"top{position}", _COUNT_AXIS),
-                    "y2": {"field": f"top{position - 1}"} if position else {"datum": 0},
-                },
-            }
-            for position, (style, _) in enumerate(layers)
-        ],
-        _day_axis(days),
-    )
+    for row, alone in zip(rows, _alone([None not in values for values in stacks]), strict=True):
+        row[_ALONE] = alone
+    drawn: list[Spec] = []
+    for position, (style, _) in enumerate(layers):
+        paint: Spec = {"fill": style.paint, "stroke": "var(--surface)", "strokeWidth": 0.75}
+        encoding = {
+            "y": _quantity(f"top{position}", _COUNT_AXIS),
+            "y2": {"field": f"top{position - 1}"} if position else {"datum": 0},
+        }
+        drawn.append({"mark": paint | {"type": "area"}, "encoding": encoding})
+        # An area between a day and itself has no width.
+        if any(row[_ALONE] for row in rows):
+            drawn.append(
+                {
+                    "transform": [{"filter": f"datum.{_ALONE}"}],
+                    "mark": paint | {"type": "bar", "width": 5},
+                    "encoding": encoding,
+                }
+            )
+    return _draw(rows, drawn, _day_axis(days))
 
 
 def daily_shares(
     days: Sequence[str], lines: Sequence[tuple[Style, Sequence[float | None]]]
 ) -> Drawing:
     """Shares from 0 to 100 %, a line each."""
-    return _draw(
-        _rows(days, lines),
-        [
-            _line(style, f"line{position}", _quantity(f"line{position}", _SHARE_AXIS, top=1))
-            for position, (style, _) in enumerate(lines)
-        ],
-        _day_axis(days),
-    )
+    rows = _rows(days, lines)
+    layers: list[Spec] = []
+    for position, (style, values) in enumerate(lines):
+        y = _quantity(f"line{position}", _SHARE_AXIS, top=1)
+        layers.append(_line(style, f"line{position}", y))
+        # A line from a day to itself has no length.
+        alone = _alone([value is not None for value in values])
+        if any(alone):
+            for row, is_alone in zip(rows, alone, strict=True):
+                row[f"{_ALONE}{position}"] = is_alone
+            point = {"type": "point", "shape": style.shape, "size": 22, "opacity": 1}
+            layers.append(
+                {
+                    "transform": [{"filter": f"datum.{_ALONE}{position}"}],
+                    "mark": point | {"fill": style.paint, "strokeWidth": 0},
+                    "encoding": {"y": y},
+                }
+            )
+    return _draw(rows, layers, _day_axis(days))
 
 
 def daily_counts(days: Sequence[str], style: Style, values: Sequence[float | None]) -> Drawing:
     """A count a day, as bars."""
     mark = {"type": "bar", "fill": style.paint, "width": {"band": 0.8}}
     encoding = {"y": _quantity("line0", _COUNT_AXIS, top=max(4, *(value or 0 for value in values)))}
-    day_axis = _day_axis(days) | {"timeUnit": "utcyearmonthdate", "bandPosition": 0.5}
+    # A bar takes up its whole day, so that the axis has to end with the last day.
+    day_axis = _day_axis(days, ends_after=1, hour=12) | {"timeUnit": "utcyearmonthdate"}
     return _draw(_rows(days, [(style, values)]), [{"mark": mark, "encoding": encoding}], day_axis)
 
 
@@ -207,6 +226,15 @@ def _rows(days: Sequence[str], lines: Sequence[tuple[Style, Sequence[float | Non
     return rows
 
 
+def _alone(known: Sequence[bool]) -> list[bool]:
+    """Which days are known while neither the day before nor the day after is."""
+    around = [False, *known, False]
+    return [
+        day and not before and not after
+        for before, day, after in zip(around, known, around[2:], strict=False)
+    ]
+
+
 def _line(style: Style, field: str, y: Spec, *, stepped: bool = False) -> Spec:
     mark: Spec = {"type": "line", "stroke": style.paint, "strokeWidth": 2, "clip": False}
     if style.dash:
@@ -233,16 +261,37 @@ def _named_ticks(names: Mapping[int, str]) -> Spec:
     return {"values": list(names), "labelExpr": f"{by_text}[datum.value]"}
 
 
-def _day_axis(days: Sequence[str]) -> Spec:
-    # All days, also those at the edges that have no value.
-    edges = [date.fromisoformat(day) for day in (days[0], days[-1])]
-    domain = [{"year": day.year, "month": day.month, "date": day.day, "utc": True} for day in edges]
+def _day_axis(days: Sequence[str], *, ends_after: int = 0, hour: int = 0) -> Spec:
+    """All days, also those at the edges that have no value.
+
+    Args:
+        days: YYYY-MM-DD, every day.
+        ends_after: how many days after the last one the axis ends.
+        hour: of a day, above its label.
+    """
+    first, last = date.fromisoformat(days[0]), date.fromisoformat(days[-1])
+    domain = [_vega_instant(first), _vega_instant(last + timedelta(days=ends_after))]
     return {
         "field": "day",
         "type": "temporal",
         "scale": {"type": "utc", "domain": domain},
-        "axis": {"format": "%-d %b", "tickCount": 5, "labelOverlap": True},
+        "axis": {
+            "format": "%-d %b",
+            "values": [_vega_instant(day, hour) for day in _labelled_days(first, last)],
+            "labelOverlap": False,
+        },
     }
+
+
+def _labelled_days(first: date, last: date) -> list[date]:
+    """The newest day and days before it, evenly apart, as many as there is room to name."""
+    span = (last - first).days
+    step = next((step for step in _DAY_STEPS if span < _DAY_LABELS * step), span)
+    return [last - timedelta(days=back) for back in range(0, span + 1, step)][::-1]
+
+
+def _vega_instant(day: date, hour: int = 0) -> Spec:
+    return {"year": day.year, "month": day.month, "date": day.day, "hours": hour, "utc": True}
 
 
 def _draw(rows: list[Spec], layers: list[Spec], x: Spec) -> Drawing:
