@@ -101,6 +101,23 @@ def lagging_flakes(flake_status: pd.DataFrame, names: FlakeNames, limit: int) ->
     return [_flake_lag(record, names) for record in plain_records(with_systems.head(limit))]
 
 
+def flakes_without_systems(
+    flake_status: pd.DataFrame, names: FlakeNames, limit: int
+) -> tuple[list[str], int]:
+    """The flakes that no system is associated with.
+
+    Args:
+        flake_status: a snapshot of `flake_deployment_status`; its order is kept.
+        names: what to call the flakes.
+        limit: at most so many are named.
+
+    Returns:
+        The labels of the first of them, and how many there are.
+    """
+    without = flake_status.loc[flake_status["systems_total"] == 0, "flake_id"]
+    return [names[flake_id] for flake_id in without.head(limit)], len(without)
+
+
 def _flake_lag(record: dict[str, Any], names: FlakeNames) -> FlakeLag:
     systems = int(record["systems_total"])
     age_hours = record["latest_commit_age_hours"]

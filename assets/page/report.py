@@ -16,7 +16,7 @@ from assets.page.document import fill_template
 from assets.page.figures import Figure, adoption_figures, lead_time_figures, movement_figures
 from assets.page.flake_names import FlakeNames, flake_names
 from assets.page.movement import fleet_days, lead_times, recent
-from assets.page.overview import count_statuses, lagging_flakes
+from assets.page.overview import count_statuses, flakes_without_systems, lagging_flakes
 from assets.page.triage import needing_attention
 
 # What a person reads; the files that the page names hold the rest.
@@ -95,6 +95,7 @@ def _standing(inputs: FleetReportInputs, names: FlakeNames) -> dict[str, Any]:
         "up_to_date": next(each.systems for each in counts if each.status == "up_to_date"),
         "flakes": lagging_flakes(inputs.flake_status, names, FLAKES_LIMIT),
         "flakes_with_systems": int((inputs.flake_status["systems_total"] > 0).sum()),
+        "undeployed_flakes": flakes_without_systems(inputs.flake_status, names, FLAKES_LIMIT),
         "without_flake": int(inputs.status["flake_id"].isna().sum()),
         "attention": needing_attention(inputs.status, names, ATTENTION_LIMIT),
     }

@@ -1,12 +1,15 @@
 """The report page for everybody: contrast, paper, phones, keyboards and screen readers."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
 import pytest
 
+from assets.page import render_fleet_report
 from tests.browser.opening import DESK, PHONE, Open
+from tests.report_pages import drawn_fleet, velocity_of
 
 pytestmark = pytest.mark.browser
 
@@ -126,3 +129,48 @@ def test_series_differ_in_more_than_colour(open_html: Open, fleet_page: str) -> 
     for status in page.locator("#attention .badge").all()[:5]:
         assert (status.text_content() or "").strip()
         assert status.locator("svg use").count() == 1
+
+
+@pytest.mark.parametrize("days", [2, 14, 31, 61, 90])
+def test_the_days_named_below_a_chart_do_not_touch(open_html: Open, days: int) -> None:
+    velocity = velocity_of({1: "flake-1"}, days)
+    html = render_fleet_report(replace(drawn_fleet(5, 1), velocity=velocity))
+
+    for width in (DESK, PHONE):
+        page = open_html(html, width=width)
+        for media in ("screen", "print"):
+            page.emulate_media(media=media)
+            charts = page.evaluate(
+                r"""[...document.querySelectorAll("#movement .chart")].map((chart) =>
+                  [...chart.querySelectorAll("text")]
+                    .filter((text) => /^\d+ [A-Z][a-z]+$/.test(text.textContent))
+                    .map((text) => text.getBoundingClientRect())
+                    .map(({ left, right }) => [left, right]))"""
+            )
+
+            assert len(charts) == 7
+            for labels in charts:
+                assert 2 <= len(labels) <= 5
+                for (_, end), (start, _) in pairwise(sorted(labels)):
+                    assert start - end > 2, (width, media)
+
+
+def test_paper_lists_every_system_that_the_filters_admit(open_html: Open, fleet_page: str) -> None:
+    page = open_html(fleet_page)
+    rows = page.locator("#attention tbody tr:visible")
+    listed = page.locator("#attention tbody tr").count()
+    assert rows.count() == 25 < listed
+
+    page.emulate_media(media="print")
+    assert rows.count() == listed
+    assert "Showing" not in page.locator("#attention").inner_text()
+
+    page.emulate_media(media="screen")
+    page.locator("#filters select[name=status]").select_option("behind")
+    behind = page.locator('#attention tbody tr[data-status="behind"]').count()
+    assert rows.count() == 25 < behind
+    page.emulate_media(media="print")
+    assert rows.count() == behind < listed
+    assert f"Filtered: {behind} of {listed} listed systems." in (
+        page.locator("#attention").inner_text()
+    )

@@ -148,6 +148,16 @@ def test_charts_begin_with_the_second_day(inputs: FleetReportInputs) -> None:
     assert "Systems by status" not in first
 
 
+def test_a_flake_that_nobody_deploys_is_named(inputs: FleetReportInputs, page: str) -> None:
+    flake_status = inputs.flake_status.copy()
+    flake_status.loc[flake_status["flake_id"] == 4, "systems_total"] = 0
+
+    text = render_fleet_report(replace(inputs, flake_status=flake_status))
+
+    assert "1\xa0flake has no system: <bdi>flake-4</bdi>." in text
+    assert "no system:" not in page
+
+
 def test_empty_frames_are_as_good_as_none(inputs: FleetReportInputs) -> None:
     def without(velocity: pd.DataFrame | None, rollouts: pd.DataFrame | None) -> str:
         return render_fleet_report(replace(inputs, velocity=velocity, rollouts=rollouts))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from assets.page.flake_names import flake_names
-from assets.page.overview import count_statuses, lagging_flakes
+from assets.page.overview import count_statuses, flakes_without_systems, lagging_flakes
 from assets.page.triage import AttentionRow, needing_attention
 from tests.report_pages import (
     NOW,
@@ -145,3 +145,18 @@ def test_flakes_keep_the_order_of_the_dataset_and_say_how_far_they_lag() -> None
     assert (edge.flake, edge.commits_behind) == ("edge", None)
     assert len(lagging_flakes(flake_status, flake_names([flake_status]), limit=1)) == 1
     assert flake_status["snapshot_at"].iloc[0] == NOW
+
+
+def test_flakes_that_nobody_deploys_are_named() -> None:
+    flake_status = flake_status_of(
+        status_frame(
+            up_to_date("a"),
+            up_to_date("b", flake_id=2, flake_name="kiosk"),
+            up_to_date("c", flake_id=3, flake_name="signage"),
+        )
+    )
+    flake_status.loc[flake_status["flake_id"] > 1, "systems_total"] = 0
+    names = flake_names([flake_status])
+
+    assert flakes_without_systems(flake_status, names, limit=10) == (["kiosk", "signage"], 2)
+    assert flakes_without_systems(flake_status, names, limit=1) == (["kiosk"], 2)

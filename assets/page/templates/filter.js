@@ -5,6 +5,7 @@
 
   const form = document.getElementById("filters");
   const found = document.getElementById("found");
+  const printed = document.getElementById("printed");
   const more = document.getElementById("more");
   const rows = Array.from(document.querySelectorAll("#attention tbody tr"), (element) => ({
     element,
@@ -25,7 +26,9 @@
         (!status.value || row.status === status.value) &&
         words.every((word) => row.text.includes(word));
       matching += matches ? 1 : 0;
-      row.element.hidden = !matches || (!showAll && matching > FIRST_ROWS);
+      row.element.hidden = !matches;
+      // Out of the way on a screen only: paper has no button that shows the rest.
+      row.element.classList.toggle("folded", matches && !showAll && matching > FIRST_ROWS);
     }
     const shown = showAll ? matching : Math.min(matching, FIRST_ROWS);
     found.textContent =
@@ -34,6 +37,9 @@
         : filtered
           ? `Showing ${shown} of ${matching} matching, of ${rows.length} listed systems.`
           : `Showing ${shown} of ${matching} listed systems.`;
+    printed.textContent = filtered
+      ? `Filtered: ${matching} of ${rows.length} listed systems.`
+      : "";
     more.hidden = shown === matching;
     more.textContent = `Show all ${matching}`;
   }
@@ -52,7 +58,7 @@
     form.addEventListener("submit", (event) => event.preventDefault());
     document.getElementById("clear").addEventListener("click", () => filterBy({}));
     more.addEventListener("click", () => {
-      const next = rows.find((row) => row.element.hidden);
+      const next = rows.find((row) => row.element.classList.contains("folded"));
       showAll = true;
       update();
       // The button is gone: the keyboard goes on where the rows did.
