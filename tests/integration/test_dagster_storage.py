@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
 from pipelines.definitions import defs
 from pipelines.instance import InstanceUnusableError, prepare_instance
-from pipelines.instance.opening import require_reachable
+from pipelines.instance.opening import command_lock, require_reachable, sole_command
 from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB
 from pipelines.resources.embedded_postgres import EmbeddedPostgres
 from pipelines.settings import Settings
@@ -141,6 +141,20 @@ def test_it_lies_in_the_storage_that_was_chosen(reported: Reported) -> None:
         ).fetchall()
     assert runs == 1
     assert events > 50
+
+
+def test_one_command_has_the_instance_at_a_time(
+    reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = reported.folder / "var" / "dagster"
+    with (
+        instance_at(home, monkeypatch, reported.postgres_url) as instance,
+        instance_at(home, monkeypatch, reported.postgres_url) as same_instance,
+    ):
+        with sole_command(instance), command_lock(same_instance) as try_to_lock:
+            assert not try_to_lock()
+        with command_lock(same_instance) as try_to_lock:
+            assert try_to_lock()
 
 
 def test_nothing_is_left_in_the_home_folder(reported: Reported) -> None:
