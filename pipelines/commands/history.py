@@ -1,23 +1,33 @@
 """`flakelag history HOST`: what one system ran, from the published deployments alone."""
 
-import datetime as dt
 import difflib
-import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import pyarrow.compute as pc
 
+from pipelines.commands.deployment_record import (
+    REPLACED,
+    ROLLED_BACK,
+    RUNNING,
+    UNKNOWN,
+    NewestSnapshot,
+    PublishedDays,
+    Row,
+    newest_snapshot,
+    published_days,
+    published_events,
+    seconds_between,
+    with_outcomes,
+)
 from pipelines.commands.published import (
     DEPLOYMENTS_DATASET,
     UnreadableReportsError,
-    latest_snapshot,
     partition_files,
     read_columns,
-    rows_of,
 )
 from pipelines.commands.terminal import (
     Display,
@@ -31,40 +41,30 @@ from pipelines.commands.terminal import (
 )
 from pipelines.printable import duration, printable
 
-_EVENT_COLUMNS = (
-    "hostname",
-    "deployed_at",
-    "system_state_id",
-    "deployment_kind",
-    "derivation_path",
-    "flake_name",
-    "commit_hash",
-    "commit_timestamp",
-    "previous_commit_hash",
-    "commits_included",
-    "lead_time_seconds",
-)
+_OUTCOME_COLOURS = {RUNNING: "green", ROLLED_BACK: "red", UNKNOWN: "yellow"}
 
-_OUTCOME_COLOURS = {"running": "green", "rolled back": "red"}
-
-Event = dict[str, Any]
+_SPANS_NAMED = 3
 
 
-_HELP = """Show what HOST ran, when, and how each deployment went, newest first.
+_HELP = f"""Show what HOST ran, when, and how each deployment went, newest first.
 
 Reads the published deployments; neither the fleet's database nor Dagster has to run. A
-deployment is the first report of another path than before. Times are UTC.
+deployment is the first report of another path than before. Times are UTC. Only deployments of
+published days are shown, save for what the host runs now, which the newest snapshot knows too;
+the second line says which days are published and which are missing between.
 
 \b
 Columns:
   DEPLOYED  when the host first reported it
   KIND      initial, upgrade, rollback, rebuild (same commit, another path),
-            flake_change, or untraced (the path has no known commit)
+            flake_change, or untraced (the path has no known commit); `-` where the
+            deployment's day is not published and the newest snapshot alone knows it
   COMMIT    commit that it runs
   COMMITS   commits that an upgrade brought
   LEAD      from the commit to the deployment; negative where clocks disagree
   RAN       how long it ran, until now if it still does
-  OUTCOME   running, replaced, or rolled back (the next deployment was a rollback)
+  OUTCOME   {RUNNING}, {REPLACED}, {ROLLED_BACK} (the next deployment was a rollback), or
+            {UNKNOWN} (its end may lie on a day that is not published)
 Columns stand two spaces apart or more, `-` means that there is no value.
 
 \b
@@ -78,8 +78,11 @@ Examples:
   flakelag history web-1 --limit 5
   flakelag history web-1 --json | jq '.deployments[] | select(.outcome == "rolled back")'
 
---json writes hostname and deployments: a list of objects with the columns of the published
-deployments, ended_at and ran_seconds (both null while it runs) and outcome.
+--json writes hostname, published_days (first, last, and the list of those missing between) and
+deployments: a list of objects with the columns of the published deployments, source
+(`deployments`, or `snapshot` for one that only the newest snapshot knows), ended_at and
+ran_seconds (both null while it runs, and where days are missing that may hold its end),
+ended_at_known (false in the latter case) and outcome.
 """
 
 
@@ -96,87 +99,101 @@ def history(host: str, limit: int | None, as_json: bool, reports_dir: Path) -> N
     host = host.encode(errors="backslashreplace").decode()
     try:
         files = partition_files(reports_dir, DEPLOYMENTS_DATASET)
-        events = _events_of(host, files)
+        snapshot = newest_snapshot(host, reports_dir)
+        days = published_days(files, snapshot)
+        events = published_events(host, files)
+        if not events:
+            _require_known(host, reports_dir, snapshot, files)
     except UnreadableReportsError as error:
         raise NoAnswerError(str(error)) from None
-    if not events:
-        _require_known(host, reports_dir, files)
-    shown = _with_outcomes(events)[::-1][:limit]
+    told = with_outcomes(events, days, snapshot)
+    shown = told[::-1][:limit]
     if as_json:
-        write([json.dumps({"hostname": host, "deployments": shown}, allow_nan=False)])
-    elif not events:
+        answer = {"hostname": host, "published_days": _as_json(days), "deployments": shown}
+        write([json.dumps(answer, allow_nan=False)])
+    elif _was_never_deployed(events, snapshot):
         write([f"{printable(host)} has never been deployed."])
     else:
-        write([*_summary(host, events), *_table(shown)])
+        table = ["", *_table(shown)] if shown else []
+        write([_summary(host, events), _record(days, told), *table])
 
 
-def _events_of(host: str, files: Iterable[Path]) -> list[Event]:
-    """The host's deployments in order, over all days."""
-    events: list[Event] = []
-    for file in files:
-        table = read_columns(file, _EVENT_COLUMNS)
-        # A pattern may match more hosts than this one; Arrow narrows the rows, Python decides.
-        near = table.filter(pc.match_substring(table["hostname"], host))
-        events.extend(event for event in rows_of(near) if event["hostname"] == host)
-    return sorted(events, key=lambda event: (event["deployed_at"], event["system_state_id"]))
-
-
-def _require_known(host: str, reports_dir: Path, files: Sequence[Path]) -> None:
-    """Accepts a host that the newest snapshot has, though it was never deployed.
+def _require_known(
+    host: str, reports_dir: Path, snapshot: NewestSnapshot | None, files: Sequence[Path]
+) -> None:
+    """Accepts a host that the newest snapshot has, though no deployment of it is published.
 
     Raises:
         NoAnswerError: nothing that is published knows the host; names those that are alike.
     """
-    try:
-        snapshot = latest_snapshot(reports_dir, ["hostname"])
-        known = set(snapshot["hostname"].to_pylist())
-    except UnreadableReportsError:
-        # Deployments alone may be published: then they alone tell which hosts there are.
-        known = set()
+    known = set(snapshot.hostnames) if snapshot else set()
     if host in known:
         return
     for file in files:
         known.update(pc.unique(read_columns(file, ["hostname"])["hostname"]).to_pylist())
-    containing = sorted(name for name in known if host.casefold() in name.casefold())
-    alike = [*difflib.get_close_matches(host, known, n=5), *containing]
-    suggestions = ", ".join(printable(name) for name in list(dict.fromkeys(alike))[:5])
     raise NoAnswerError(
         f"{printable(host)} is not among the {len(known)} hosts that are published in "
-        f"{reports_dir}. " + (f"Did you mean {suggestions}?" if suggestions else "None is alike.")
+        f"{reports_dir}. {_suggestion(host, known)}"
     )
 
 
-def _with_outcomes(events: Sequence[Event]) -> list[Event]:
-    """Adds what only the host's next deployment tells: when and how each one ended."""
-    told = []
-    for event, successor in itertools.zip_longest(events, events[1:]):
-        if successor is None:
-            end: Event = {"ended_at": None, "ran_seconds": None, "outcome": "running"}
-        else:
-            is_rolled_back = successor["deployment_kind"] == "rollback"
-            end = {
-                "ended_at": successor["deployed_at"],
-                "ran_seconds": _seconds_between(event["deployed_at"], successor["deployed_at"]),
-                "outcome": "rolled back" if is_rolled_back else "replaced",
-            }
-        told.append({**event, **end})
-    return told
+def _suggestion(host: str, known: Collection[str]) -> str:
+    containing = sorted(name for name in known if host.casefold() in name.casefold())
+    alike = [*difflib.get_close_matches(host, known, n=5), *containing]
+    names = ", ".join(printable(name) for name in list(dict.fromkeys(alike))[:5])
+    return f"Did you mean {names}?" if names else "None is alike."
 
 
-def _seconds_between(start: str, end: str) -> float:
-    return (dt.datetime.fromisoformat(end) - dt.datetime.fromisoformat(start)).total_seconds()
+def _was_never_deployed(events: Sequence[Row], snapshot: NewestSnapshot | None) -> bool:
+    return (
+        not events
+        and snapshot is not None
+        and snapshot.host is not None
+        and snapshot.host["deployment_status"] == "no_deployment"
+    )
 
 
-def _summary(host: str, events: Sequence[Event]) -> list[str]:
+def _as_json(days: PublishedDays) -> dict[str, Any]:
+    return {
+        "first": days.first.isoformat(),
+        "last": days.last.isoformat(),
+        "missing": [day.isoformat() for day in days.missing],
+    }
+
+
+def _summary(host: str, events: Sequence[Row]) -> str:
     rollbacks = sum(event["deployment_kind"] == "rollback" for event in events)
-    return [
-        f"{printable(host)}. Deployments: {len(events)}, of these rollbacks: {rollbacks}. "
-        f"First: {minute(events[0]['deployed_at'])}",
-        "",
+    first = f" First of them: {minute(events[0]['deployed_at'])}" if events else ""
+    return (
+        f"{printable(host)}. Published deployments: {len(events)}, of these rollbacks: "
+        f"{rollbacks}.{first}"
+    )
+
+
+def _record(days: PublishedDays, told: Sequence[Row]) -> str:
+    """Says what the table can't show for want of days."""
+    record = f"Published days: {days.first} to {days.last}"
+    if days.missing:
+        spans = days.missing_spans()
+        named = [f"{a}" if a == b else f"{a} to {b}" for a, b in spans[:_SPANS_NAMED]]
+        more = ", …" if len(spans) > _SPANS_NAMED else ""
+        plural = "day" if len(days.missing) == 1 else "days"
+        record += f", {len(days.missing)} {plural} missing ({', '.join(named)}{more})"
+    # Nothing goes before an initial deployment.
+    is_whole = not days.missing and told and told[0]["deployment_kind"] == "initial"
+    if is_whole:
+        return f"{record}."
+    unpublished = [str(day) for day in days.missing[:1]] + [
+        event["deployed_at"][:10] for event in told if event["source"] == "snapshot"
     ]
+    start = min(unpublished, default="YYYY-MM-DD")
+    return (
+        f"{record}; deployments of other days are not shown. `make backfill FROM={start}` "
+        "fills them."
+    )
 
 
-def _table(events: Sequence[Event]) -> list[str]:
+def _table(events: Sequence[Row]) -> list[str]:
     def texts(name: str) -> list[str | None]:
         return [event[name] for event in events]
 
@@ -199,9 +216,11 @@ def _table(events: Sequence[Event]) -> list[str]:
     )
 
 
-def _ran_seconds(event: Event, instant: str) -> float:
+def _ran_seconds(event: Row, instant: str) -> float | None:
+    if event["outcome"] == RUNNING:
+        return seconds_between(event["deployed_at"], instant)
     ran: float | None = event["ran_seconds"]
-    return _seconds_between(event["deployed_at"], instant) if ran is None else ran
+    return ran
 
 
 def _span(seconds: float | None) -> str | None:

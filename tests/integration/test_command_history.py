@@ -57,9 +57,14 @@ def reports(tmp_path: Path) -> Path:
             commit_hash="a" * 40,
         ),
         deployment_row("web-1", days_later(2), system_state_id=5, deployment_kind="untraced"),
+        deployment_row("web-10", days_later(2.9), system_state_id=6),
     )
     publish_status(
-        tmp_path, "2026-11-23", status_row("web-1"), status_row("web-2"), status_row("Database-1")
+        tmp_path,
+        "2026-11-23",
+        status_row("web-1", deployment_time=days_later(2)),
+        status_row("web-2", deployment_status="no_deployment"),
+        status_row("Database-1"),
     )
     return tmp_path
 
@@ -69,7 +74,7 @@ def call(reports: Path, *arguments: str) -> Result:
 
 
 def rows_of(output: str) -> list[list[str]]:
-    return [re.split(r"  +", line.strip()) for line in output.split("\n")[2:] if line]
+    return [re.split(r"  +", line.strip()) for line in output.split("\n")[3:] if line]
 
 
 def test_tells_how_each_deployment_went_newest_first(reports: Path) -> None:
@@ -77,7 +82,8 @@ def test_tells_how_each_deployment_went_newest_first(reports: Path) -> None:
     heading, newest, *others = rows_of(result.output)
 
     assert result.exit_code == 0
-    assert result.output.startswith("web-1. Deployments: 4, of these rollbacks: 1. First: ")
+    assert result.output.startswith("web-1. Published deployments: 4, of these rollbacks: 1. ")
+    assert result.output.split("\n")[1] == "Published days: 2026-11-20 to 2026-11-23."
     assert heading == [
         "DEPLOYED", "KIND", "FLAKE", "COMMIT", "COMMITS", "LEAD", "RAN", "OUTCOME",
     ]  # fmt: skip
@@ -94,7 +100,7 @@ def test_limits_to_the_newest(reports: Path) -> None:
     result = call(reports, "web-1", "--limit", "2")
 
     assert [row[1] for row in rows_of(result.output)] == ["KIND", "untraced", "rollback"]
-    assert "Deployments: 4" in result.output
+    assert "deployments: 4" in result.output
 
 
 def test_json_has_the_documented_shape(reports: Path) -> None:
@@ -104,7 +110,12 @@ def test_json_has_the_documented_shape(reports: Path) -> None:
     assert answer["hostname"] == "web-1"
     assert newest["outcome"] == "running"
     assert newest["ended_at"] is None
+    assert newest["ended_at_known"] is True
     assert newest["ran_seconds"] is None
+    assert newest["source"] == "deployments"
+    assert answer["published_days"] == {
+        "first": "2026-11-20", "last": "2026-11-23", "missing": [],
+    }  # fmt: skip
     assert upgrade["outcome"] == "rolled back"
     assert upgrade["deployed_at"] == "2026-11-21T12:00:00.000000Z"
     assert upgrade["ended_at"] == "2026-11-21T18:00:00.000000Z"
@@ -168,6 +179,103 @@ def test_without_deployments_it_says_what_to_do(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert "make report" in result.output
+
+
+class TestDaysThatAreNotPublished:
+    """What the published days can't tell is not stated."""
+
+    def test_what_runs_since_before_the_first_published_day_is_told_by_the_snapshot(
+        self, tmp_path: Path
+    ) -> None:
+        publish_deployments(tmp_path, deployment_row("web-2", days_later(3)))
+        publish_status(
+            tmp_path,
+            "2026-11-23",
+            status_row(
+                "web-1",
+                deployment_time=dt.datetime(2026, 8, 28, 9, 0, tzinfo=dt.UTC),
+                current_derivation_path="/nix/store/1-nixos-system",
+                current_flake_name="infra",
+                current_commit_hash="c" * 40,
+            ),
+        )
+
+        result = call(tmp_path, "web-1")
+        answer: Any = json.loads(call(tmp_path, "web-1", "--json").output)
+
+        assert result.exit_code == 0
+        assert "never" not in result.output
+        assert (
+            "Published days: 2026-11-23 to 2026-11-23; deployments of other days are not shown. "
+            "`make backfill FROM=2026-08-28` fills them."
+        ) in result.output
+        (row,) = rows_of(result.output)[1:]
+        assert row[:6] == ["2026-08-28 09:00Z", "-", "infra", "c" * 40, "-", "-"]
+        assert row[-1] == "running"
+        (current,) = answer["deployments"]
+        assert current["source"] == "snapshot"
+        assert current["deployment_kind"] is None
+        assert current["derivation_path"] == "/nix/store/1-nixos-system"
+
+    def test_a_deployment_that_the_snapshot_knows_to_have_ended_does_not_run(
+        self, reports: Path
+    ) -> None:
+        publish_status(
+            reports,
+            "2026-11-26",
+            status_row("web-1", deployment_time=days_later(4), current_commit_hash="c" * 40),
+        )
+
+        result = call(reports, "web-1")
+        answer: Any = json.loads(call(reports, "web-1", "--json").output)
+
+        assert (
+            "Published days: 2026-11-20 to 2026-11-26, 3 days missing (2026-11-24 to 2026-11-26); "
+            "deployments of other days are not shown. `make backfill FROM=2026-11-24` fills them."
+        ) in result.output
+        current, ended = rows_of(result.output)[1:3]
+        assert (current[0], current[3], current[-1]) == ("2026-11-24 12:00Z", "c" * 40, "running")
+        assert (ended[1], ended[-2:]) == ("untraced", ["-", "unknown"])
+        assert answer["published_days"]["missing"] == ["2026-11-24", "2026-11-25", "2026-11-26"]
+        assert answer["deployments"][1]["ended_at"] is None
+        assert answer["deployments"][1]["ended_at_known"] is False
+        assert answer["deployments"][1]["ran_seconds"] is None
+
+    @pytest.mark.parametrize(
+        ("deployment_time", "outcome"),
+        [(days_later(2), "running"), (None, "unknown")],
+        ids=["the snapshot knows that it runs", "the host is gone from the snapshot"],
+    )
+    def test_over_missing_days_only_the_snapshot_knows_what_runs(
+        self, reports: Path, deployment_time: dt.datetime | None, outcome: str
+    ) -> None:
+        hostname = "web-1" if deployment_time else "web-2"
+        publish_status(reports, "2026-11-26", status_row(hostname, deployment_time=deployment_time))
+
+        assert rows_of(call(reports, "web-1").output)[1][-1] == outcome
+
+    def test_what_lies_between_two_deployments_over_missing_days_is_unknown(
+        self, tmp_path: Path
+    ) -> None:
+        publish_deployments(
+            tmp_path,
+            deployment_row("web-1", DAY, system_state_id=1, deployment_kind="initial"),
+            deployment_row("web-1", days_later(1), system_state_id=2),
+            deployment_row("web-1", days_later(3), system_state_id=3, deployment_kind="rollback"),
+        )
+
+        result = call(tmp_path, "web-1")
+
+        assert "1 day missing (2026-11-22);" in result.output
+        assert [row[-1] for row in rows_of(result.output)[1:]] == ["running", "unknown", "replaced"]
+
+    def test_a_host_whose_deployments_are_all_missing_was_not_never_deployed(
+        self, reports: Path
+    ) -> None:
+        result = call(reports, "Database-1")
+
+        assert "never" not in result.output
+        assert "Published deployments: 0" in result.output
 
 
 def test_waits_for_neither_pandas_nor_dagster(reports: Path) -> None:
