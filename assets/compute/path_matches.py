@@ -22,7 +22,7 @@ from assets.compute.segments import Segments
 
 
 @dataclass(frozen=True)
-class _Candidates:
+class Candidates:
     """Matches grouped (by path, or by path and flake), each group in commit order.
 
     Both ways of grouping give each path the same range of candidates.
@@ -33,7 +33,7 @@ class _Candidates:
     _timestamps: Integers
 
     @classmethod
-    def of(cls, groups: Integers, positions: Integers, order: CommitOrder) -> "_Candidates":
+    def of(cls, groups: Integers, positions: Integers, order: CommitOrder) -> "Candidates":
         timestamps = order.timestamps[positions]
         by_commit_order = np.lexsort((order.commit_ids[positions], timestamps, groups))
         return cls(groups[by_commit_order], positions[by_commit_order], timestamps[by_commit_order])
@@ -60,9 +60,9 @@ class PathMatches:
 
     is_in_derivations: Booleans
     _segments: Segments
-    _by_path: _Candidates
-    _by_path_and_flake: _Candidates
-    _flake_count: int
+    by_path: Candidates
+    by_path_and_flake: Candidates
+    flake_count: int
 
     @property
     def commit_counts(self) -> Integers:
@@ -84,12 +84,12 @@ class PathMatches:
             Positions, `NOTHING` where no commit matches.
         """
         starts, ends = self._segments.starts[paths], self._segments.ends[paths]
-        group = paths * self._flake_count + preferred_flakes
-        groups = self._by_path_and_flake.groups
+        group = paths * self.flake_count + preferred_flakes
+        groups = self.by_path_and_flake.groups
         preferred_starts = ends_before(groups, starts, ends, group)
         preferred_ends = ends_before(groups, preferred_starts, ends, group + 1)
-        preferred = self._by_path_and_flake.best(preferred_starts, preferred_ends, as_of)
-        return np.where(preferred == NOTHING, self._by_path.best(starts, ends, as_of), preferred)
+        preferred = self.by_path_and_flake.best(preferred_starts, preferred_ends, as_of)
+        return np.where(preferred == NOTHING, self.by_path.best(starts, ends, as_of), preferred)
 
 
 def match_paths(paths: pa.Array, derivations: pd.DataFrame, order: CommitOrder) -> PathMatches:
@@ -113,9 +113,9 @@ def match_paths(paths: pa.Array, derivations: pd.DataFrame, order: CommitOrder) 
     return PathMatches(
         is_in_derivations=is_in_derivations,
         _segments=Segments.of(path_codes, len(paths)),
-        _by_path=_Candidates.of(path_codes, positions, order),
-        _by_path_and_flake=_Candidates.of(
+        by_path=Candidates.of(path_codes, positions, order),
+        by_path_and_flake=Candidates.of(
             path_codes * flake_count + order.flake[positions], positions, order
         ),
-        _flake_count=flake_count,
+        flake_count=flake_count,
     )

@@ -83,14 +83,14 @@ class RunningCommits:
         flake = hosts.registered_flake[states.run_host]
         registered_from = np.where(flake == NOTHING, ALWAYS, hosts.registered_at[states.run_host])
 
-        of_flake, of_any = paths._by_path_and_flake, paths._by_path
+        of_flake, of_any = paths.by_path_and_flake, paths.by_path
         groups = np.concatenate([of_any.groups, of_flake.groups + len(states.paths)])
         matches = np.concatenate([of_any.positions, of_flake.positions])
         # A host is first a stranger, known by what it runs alone, and later registered.
         group = np.concatenate(
             [
                 states.run_path,
-                len(states.paths) + states.run_path * paths._flake_count + flake,
+                len(states.paths) + states.run_path * paths.flake_count + flake,
             ]
         )
         host = np.tile(states.run_host, 2)
