@@ -34,6 +34,7 @@ class Candidates:
 
     @classmethod
     def of(cls, groups: Integers, positions: Integers, order: CommitOrder) -> "Candidates":
+        """Sorts matches, given as the group and the commit position of each."""
         timestamps = order.timestamps[positions]
         by_commit_order = np.lexsort((order.commit_ids[positions], timestamps, groups))
         return cls(groups[by_commit_order], positions[by_commit_order], timestamps[by_commit_order])
@@ -56,6 +57,9 @@ class PathMatches:
 
     Attributes:
         is_in_derivations: by path code, whether any derivation has the path, with a commit or not.
+        by_path: the matches, grouped by path code.
+        by_path_and_flake: the matches, grouped by path code * `flake_count` + flake code.
+        flake_count: one more than the greatest flake code.
     """
 
     is_in_derivations: Booleans
