@@ -159,12 +159,15 @@ def _deployment_history_with_end() -> AnalystView:
     return AnalystView(
         "deployment_history_with_end",
         "The deployments of all published days, with when each ended: when the host's next "
-        "deployment began.",
+        "published deployment began.",
         "SELECT\n    *,\n    lead(deployed_at) OVER (\n"
         "        PARTITION BY hostname ORDER BY deployed_at, system_state_id\n"
         f"    ) AS ended_at\nFROM {DEPLOYMENTS.name}",
         _comments(DEPLOYMENTS)
-        | {"ended_at": "When the host's next deployment began; null while it runs."},
+        | {
+            "ended_at": "When the host's next published deployment began; null if there is none: "
+            "it still runs, unless days are missing."
+        },
     )
 
 
