@@ -129,7 +129,8 @@ def judge_rows_read(read: RowsRead) -> Verdict:
         return Verdict(
             False,
             f"Table public.{read.table} shrank from {before} to {read.rows} rows. If that is "
-            "meant, run once with `flakelag report --accept-shrunk`.",
+            "meant, run once with `flakelag report --accept-shrunk` (in the UI: "
+            "`accept_shrunk: true` in the config of `read_fleet_database`).",
             measured,
         )
     return Verdict(True, f"{read.rows} rows of public.{read.table}", measured)

@@ -1,9 +1,11 @@
 """The jobs: which assets are made together."""
 
 import dagster as dg
+from dagster import MAX_RUNTIME_SECONDS_TAG
 
 FLEET_STATUS_JOB = "fleet_status"
 BACKFILL_JOB = "backfill"
+BACKFILL_LIMIT = {MAX_RUNTIME_SECONDS_TAG: str(24 * 3600)}
 PAGES_JOB = "report_pages"
 
 fleet_status = dg.define_asset_job(
@@ -20,6 +22,8 @@ backfill = dg.define_asset_job(
         "Reads the fleet database once and publishes the data of a range of past days: everything "
         "but the pages."
     ),
+    # The daemon's usual limit is meant for runs whose worker vanished, not for years of days.
+    run_tags=BACKFILL_LIMIT,
 )
 
 report_pages = dg.define_asset_job(

@@ -21,9 +21,6 @@ from pipelines.settings import Settings
 # Dagster's own, as its backfills set them.
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
-# A person watches a backfill, and may want years of a large fleet: the daemon's usual limit, meant
-# for runs whose worker vanished, must not end it.
-BACKFILL_LIMIT = {"dagster/max_runtime": str(24 * 3600)}
 
 
 class RunFailed(Exception):
@@ -63,7 +60,7 @@ def run_days(
         _execute(instance, FLEET_STATUS_JOB, {"ops": reading}, partition_key=first_day)
         return
     range_tags = {RANGE_START_TAG: first_day, RANGE_END_TAG: last_day}
-    _execute(instance, BACKFILL_JOB, {"ops": reading}, tags=range_tags | BACKFILL_LIMIT)
+    _execute(instance, BACKFILL_JOB, {"ops": reading}, tags=range_tags)
 
 
 def render_pages(instance: dg.DagsterInstance, day: str) -> None:

@@ -27,7 +27,8 @@ _CONNECTION_DEFAULTS: dict[str, str | int | None] = {
 }
 
 _MALFORMED = re.compile(
-    r'missing "="|unexpected|codec|invalid (port|integer|URI|percent|connection|\w+ value)'
+    r'missing (key/value separator )?"="|unexpected|codec|'
+    r"invalid (port|integer|URI|percent|connection|\w+ value)"
 )
 
 # A writer that waits longer than this waits for somebody who hangs, not for somebody who works. The

@@ -179,7 +179,7 @@ def left(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> Left:
         "PGPASSFILE": str(passwords),
     }
     wrong = password("wrong")
-    malformed = f"postgresql://user:{wrong.replace('?', '')}@127.0.0.1/database"
+    malformed = f"postgresql://user:{wrong}@127.0.0.1/database"
     for home, url in (("postgres", right["DAGSTER_POSTGRES_URL"]), ("sqlite", None)):
         settings = Settings(
             dagster_home=folder / home, dagster_postgres_url=None if url is None else SecretStr(url)
