@@ -89,25 +89,24 @@ def definition_metadata(dataset: Dataset) -> Metadata:
     return {"dagster/column_schema": dg.MetadataValue.table_schema(_table_schema(dataset))}
 
 
-def column_lineage(dataset: Dataset) -> dg.TableColumnLineageMetadataValue:
-    """Which upstream columns each column is computed from."""
-    return dg.MetadataValue.column_lineage(
-        dg.TableColumnLineage(
-            {
-                column.name: [_column_dep(source) for source in column.derived_from]
-                for column in dataset.columns
-                if column.derived_from
-            }
-        )
+def lineage_metadata(dataset: Dataset) -> Metadata:
+    """Which upstream columns each column is computed from; Dagster takes it with a materialization.
+
+    It is the same for every day, and larger than all else that is told of one.
+    """
+    lineage = dg.TableColumnLineage(
+        {
+            column.name: [_column_dep(source) for source in column.derived_from]
+            for column in dataset.columns
+            if column.derived_from
+        }
     )
+    return {"dagster/column_lineage": dg.MetadataValue.column_lineage(lineage)}
 
 
 def row_metadata(dataset: Dataset, table: pa.Table) -> Metadata:
     """What is known of the rows: their number, the counts of each closed set, the first few."""
-    metadata: Metadata = {
-        "dagster/row_count": table.num_rows,
-        "dagster/column_lineage": column_lineage(dataset),
-    }
+    metadata: Metadata = {"dagster/row_count": table.num_rows}
     for column in dataset.columns:
         if column.allowed is not None:
             # `status/behind`: the UI writes a longer key over the value beside it.

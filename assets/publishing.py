@@ -11,7 +11,7 @@ from assets.checks import JudgedCheck, first_failures
 from assets.days import Day
 from assets.interfaces import HistoryDatabase, ReportStore
 from assets.loading import LoadedFleet
-from assets.presentation import Metadata, publication_metadata, row_metadata
+from assets.presentation import Metadata, lineage_metadata, publication_metadata, row_metadata
 from assets.publication import to_arrow
 from assets.replacement import Outcome
 from assets.retrying import retried
@@ -70,10 +70,11 @@ def publish_days(
         # The UI tells and plots what is published, which may be what another run has published.
         is_kept = publication.outcome in (Outcome.KEPT_NEWER, Outcome.KEPT_RICHER)
         published = reports.read(dataset, day.date) if is_kept else table
-        context.add_asset_metadata(
-            publication_metadata(publication) | row_metadata(dataset, published),
-            partition_key=day.date.isoformat(),
-        )
+        told = publication_metadata(publication) | row_metadata(dataset, published)
+        if number == len(days):
+            # Of the asset's latest materialization, Dagster shows the lineage.
+            told |= lineage_metadata(dataset)
+        context.add_asset_metadata(told, partition_key=day.date.isoformat())
         if number % step == 0 or number == len(days):
             context.log.info(
                 f"{dataset.name} {day.date}: {published.num_rows:,} rows, "
