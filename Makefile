@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help report test ui backfill bench check docs lock clean
+.PHONY: help report test ui backfill bench check docs picture lock clean
 
 help: ## List the targets.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ check: $(INSTALLED) ## Lint, check the format and the types.
 
 docs: $(INSTALLED) ## Renew the parts of the README that are derived from the code.
 	@$(BIN)/python -m pipelines.documentation
+
+picture: $(INSTALLED) ## Renew the README's picture of the lineage (needs chromium).
+	@FLAKELAG_PICTURE=docs/lineage.png $(BIN)/python -m pytest -q tests/browser/test_dagster_ui.py -k left_to_right
 
 lock: ## Renew requirements.lock (needs uv).
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -18,7 +18,7 @@ from assets.schemas import DEPLOYMENTS, REQUIRED_TABLES
 @daily_dataset(
     DEPLOYMENTS,
     deps=[table.name for table in REQUIRED_TABLES],
-    group="status_and_deployments",
+    group="deployment_status",
     kinds={"pandas", "parquet"},
     checks=[unique_key(DEPLOYMENTS)],
 )

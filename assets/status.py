@@ -35,7 +35,7 @@ from assets.schemas import (
 @daily_dataset(
     SYSTEM_DEPLOYMENT_STATUS,
     deps=[table.name for table in SOURCE_TABLES],
-    group="status_and_deployments",
+    group="deployment_status",
     kinds={"pandas", "parquet"},
     checks=[
         unique_key(SYSTEM_DEPLOYMENT_STATUS),
@@ -83,7 +83,7 @@ def _share_before(reports: ReportStore, first_day: str) -> float | None:
 @daily_dataset(
     FLAKE_DEPLOYMENT_STATUS,
     deps=[SYSTEM_DEPLOYMENT_STATUS.name],
-    group="status_and_deployments",
+    group="deployment_status",
     kinds={"pandas", "parquet"},
     checks=[
         unique_key(FLAKE_DEPLOYMENT_STATUS),
