@@ -1,0 +1,55 @@
+"""`make bench`: what this project's way takes, beside SQL written by hand for the same rows."""
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from pipelines.demo.fleet import DemoFleet
+from tests.benchmark.backfill import measure_backfill
+from tests.benchmark.comparison import compare
+from tests.benchmark.measure import machine
+from tests.benchmark.report import backfill_lines, comparison_lines
+
+
+@click.command()
+@click.option("--systems", default=200_000, show_default=True, help="Hosts of the demo fleet.")
+@click.option("--flakes", type=int, help="Default: one for every 200 systems.")
+@click.option("--commits", type=int, help="Default: five for every system.")
+@click.option("--repetitions", default=3, show_default=True, help="Of which the best counts.")
+@click.option("--sql/--no-sql", default=True, help="Compare with SQL in the embedded PostgreSQL.")
+@click.option("--backfill", "days", type=int, help="Measure a backfill of so many days instead.")
+def benchmark(
+    systems: int,
+    flakes: int | None,
+    commits: int | None,
+    repetitions: int,
+    days: int | None,
+    *,
+    sql: bool,
+) -> None:
+    """Times the computations beside SQL written by hand, or a backfill by the real job.
+
+    Everything is made in a temporary folder (TMPDIR) and removed again.
+    """
+    spec = DemoFleet(
+        until=datetime.now(UTC).replace(minute=0, second=0, microsecond=0),
+        systems=systems,
+        flakes=max(1, systems // 200) if flakes is None else flakes,
+        commits=5 * systems if commits is None else commits,
+        # Older than the backfill by some days, so that its first day has a past too.
+        days=120 if days is None else days + 10,
+    )
+    click.echo(f"On {machine()} at the start.")
+    with tempfile.TemporaryDirectory(prefix="flakelag-bench-", ignore_cleanup_errors=True) as made:
+        folder = Path(made)
+        if days is None:
+            lines = comparison_lines(compare(spec, repetitions, folder, with_sql=sql))
+        else:
+            lines = backfill_lines(measure_backfill(spec, days, folder))
+    click.echo("\n".join([*lines, f"On {machine()} at the end."]))
+
+
+if __name__ == "__main__":
+    benchmark()
