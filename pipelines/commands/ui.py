@@ -1,22 +1,29 @@
 """`flakelag ui`: Dagster's UI and daemon."""
 
+import errno
 import os
-import signal
-import subprocess
+import socket
 import sys
-import time
+from importlib.resources import files
 from pathlib import Path
 
 import click
 
 from pipelines.commands.environment import settings_for_command
+from pipelines.commands.together import run_together
 from pipelines.instance import InstanceUnusableError
 from pipelines.settings import Settings
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=3000, show_default=True, help="Port to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    default=3000,
+    show_default=True,
+    help="Port to listen on.",
+)
 @click.option("--read-only", is_flag=True, help="Let nobody start a run or change a schedule.")
 def ui(host: str, port: int, *, read_only: bool) -> None:
     """Start the Dagster UI, and the daemon that runs the schedules.
@@ -24,29 +31,38 @@ def ui(host: str, port: int, *, read_only: bool) -> None:
     The UI has no log-in. Leave it on 127.0.0.1, or put a proxy in front that authenticates.
     """
     settings = settings_for_command()
+    _require_free(host, port)
     _make_instance_ready(settings)
-    environment = os.environ | {"DAGSTER_HOME": str(settings.instance_dir)}
-    programs = Path(sys.executable).parent
-    webserver = [str(programs / "dagster-webserver"), "--host", host, "--port", str(port)]
+    folder = Path(sys.executable).parent
+    workspace = ["--workspace", str(files("pipelines.instance") / "workspace.yaml")]
+    webserver = [str(folder / "dagster-webserver"), "--host", host, "--port", str(port), *workspace]
     if read_only:
         webserver.append("--read-only")
-    daemon = [str(programs / "dagster-daemon"), "run"]
+    daemon = [str(folder / "dagster-daemon"), "run", *workspace]
 
     click.echo(f"The Dagster UI is at http://{host}:{port} once it has loaded. Ctrl-C stops it.")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    running = [subprocess.Popen(command, env=environment) for command in (webserver, daemon)]
+    ended = run_together(
+        {"The UI": webserver, "The daemon": daemon},
+        os.environ | {"DAGSTER_HOME": str(settings.instance_dir)},
+        click.echo,
+    )
+    if ended is not None:
+        raise click.ClickException(f"{ended} ended by itself; its output above says why.")
+
+
+def _require_free(host: str, port: int) -> None:
+    """Fails at once, and in a sentence, where the UI would load for seconds and then give up."""
     try:
-        while all(process.poll() is None for process in running):
-            time.sleep(0.5)
-    except KeyboardInterrupt:
-        click.echo("Stopping.")
-    finally:
-        for process in running:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-        codes = [process.wait(timeout=60) for process in running]
-    if any(code not in (0, -signal.SIGINT) for code in codes):
-        raise click.ClickException("The UI or the daemon stopped by itself; see its output above.")
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        problem = f"Can't listen on port {port} of {host}: {error.strerror}."
+        if error.errno == errno.EADDRINUSE:
+            problem = f"Port {port} of {host} is in use, perhaps by another `flakelag ui`."
+        message = f"{problem} Choose another with --port or --host."
+    else:
+        return
+    raise click.ClickException(message)
 
 
 def _make_instance_ready(settings: Settings) -> None:

@@ -10,12 +10,9 @@ Dagster calls `asyncio.run`, and Playwright has an event loop of its own.
 import datetime as dt
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,9 +25,9 @@ from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import fill_database
 from pipelines.resources.embedded_postgres import EmbeddedPostgres
 from pipelines.run import command_instance, run_days
-from pipelines.settings import Settings, read_settings
+from pipelines.settings import read_settings
+from tests.webservers import REPOSITORY, free_port, is_ready, settings_environment
 
-REPOSITORY = Path(__file__).parents[2]
 SECRET = "canary-9f2c61"
 """The password in every URL of the environment."""
 
@@ -66,29 +63,6 @@ def dagster_server(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Dagster
     subprocess.run(publishing, env=environment, cwd=REPOSITORY, check=True, capture_output=True)
     with _webserver(environment, folder / "webserver.log") as url:
         yield DagsterServer(url, folder / "reports", days)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def settings_environment(**variables: str) -> dict[str, str]:
-    """The environment with these settings and no other, whatever a `.env` says."""
-    unset = {name.upper(): "" for name in Settings.model_fields}
-    return {**os.environ, **unset, **variables}
-
-
-def is_ready(url: str) -> bool:
-    """Whether a webserver answers."""
-    try:
-        with urllib.request.urlopen(f"{url}/server_info", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
 
 
 def _environment(postgres: EmbeddedPostgres, folder: Path) -> dict[str, str]:

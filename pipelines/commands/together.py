@@ -1,0 +1,97 @@
+"""Running programs together: all start, and when one ends or we are told to, all stop.
+
+Belongs here: their lives. Does not belong here: which programs.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import FrameType
+
+_SECONDS_TO_STOP = 30.0
+_SECONDS_TO_CLEAR_UP = 10.0
+_POLL_SECONDS = 0.2
+
+
+class _Told:
+    """Whether we were told to stop, and whether we were told again."""
+
+    def __init__(self) -> None:
+        self.once = threading.Event()
+        self.again = threading.Event()
+
+    def listen(self) -> None:
+        # SIGINT too: its default is ignored in what a shell starts in the background.
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, self._hear)
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        if self.once.is_set():
+            self.again.set()
+        self.once.set()
+
+
+def run_together(
+    programs: Mapping[str, Sequence[str]],
+    environment: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> str | None:
+    """Runs programs until one ends, or until Ctrl-C, SIGTERM or the end of the terminal.
+
+    Nothing that they started is left then. Each has a process group of its own: so Ctrl-C reaches
+    us alone, and they are asked to stop once, in order, not twice. A second Ctrl-C kills them.
+
+    Args:
+        programs: their commands, by name.
+        environment: theirs.
+        tell: says what happens to whoever waits.
+
+    Returns:
+        The name of the program that ended by itself, None where we were told to stop.
+    """
+    told = _Told()
+    told.listen()
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    ended = None
+    try:
+        for name, command in programs.items():
+            running[name] = subprocess.Popen(command, env=environment, process_group=0)
+        while ended is None and not told.once.wait(_POLL_SECONDS):
+            ended = next((name for name, each in running.items() if each.poll() is not None), None)
+        tell("Stopping." if ended is None else f"{ended} ended; stopping the rest.")
+    finally:
+        _stop(list(running.values()), told.again)
+    return ended
+
+
+def _stop(running: Sequence[subprocess.Popen[bytes]], at_once: threading.Event) -> None:
+    for each in running:
+        each.send_signal(signal.SIGINT)
+    _wait(lambda: all(each.poll() is not None for each in running), _SECONDS_TO_STOP, at_once)
+    # What they started and left behind, such as the run of a job: it may still record its end.
+    _signal_groups(running, signal.SIGTERM)
+    _wait(lambda: not _signal_groups(running, 0), _SECONDS_TO_CLEAR_UP, at_once)
+    _signal_groups(running, signal.SIGKILL)
+    for each in running:
+        each.wait()
+
+
+def _wait(holds: Callable[[], bool], seconds: float, at_once: threading.Event) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        if at_once.wait(_POLL_SECONDS):
+            return
+
+
+def _signal_groups(leaders: Sequence[subprocess.Popen[bytes]], number: int) -> bool:
+    """Signals all of their process groups; whether there is still anybody in one."""
+    found = False
+    for leader in leaders:
+        with suppress(ProcessLookupError):
+            os.killpg(leader.pid, number)
+            found = True
+    return found
