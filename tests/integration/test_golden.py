@@ -1,0 +1,16 @@
+"""What is published for a fixed fleet and fixed instants is what it was."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.demo.source_schema import Generation
+from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from tests.golden import digests_of, read_digests
+
+
+@pytest.mark.parametrize("generation", ["older", "newer"])
+def test_what_is_published_is_what_it_was(
+    generation: Generation, postgres_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    assert digests_of(generation, postgres_server, tmp_path) == read_digests()[generation]
