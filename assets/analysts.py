@@ -7,15 +7,15 @@ import dagster as dg
 import duckdb
 import pyarrow.parquet as pq
 
-from assets.analyst_views import (
+from assets.exports.duckdb_views import (
     REPORTS_VARIABLE,
     analyst_statements,
     sql_literal,
     views_for_analysts,
 )
-from assets.files import ANALYSTS_FILE
-from assets.interfaces import ReportStore
-from assets.presentation import OWNERS
+from assets.publishing.interfaces import ReportStore
+from assets.publishing.layout import ANALYSTS_FILE
+from assets.publishing.metadata import OWNERS
 from assets.schemas import COMMIT_ROLLOUTS, DEPLOYMENT_VELOCITY, PUBLISHED_DATASETS
 
 # The oldest format that DuckDB still writes, so that every DuckDB since 1.1 can open the file.

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import dagster as dg
 import pandas as pd
 
-from assets.checks import JudgedCheck, unique_key
 from assets.compute.deployments import deployments as trace_deployments
-from assets.daily_asset import daily_dataset
-from assets.days import Day, days_as_of
-from assets.interfaces import ReportStore
-from assets.loading import FleetLoader
-from assets.publishing import StepEvents, publish_days
+from assets.publishing.checks import JudgedCheck, unique_key
+from assets.publishing.daily_asset import daily_dataset
+from assets.publishing.days import Day, days_as_of
+from assets.publishing.interfaces import ReportStore
+from assets.publishing.loading import FleetLoader
+from assets.publishing.partitions import StepEvents, publish_days
 from assets.schemas import DEPLOYMENTS, REQUIRED_TABLES
 
 

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from assets.daily_asset import daily_dataset
-from assets.interfaces import HistoryDatabase, ReportStore
-from assets.loading import FleetLoader
-from assets.presentation import OWNERS
-from assets.publishing import keep_days
-from assets.retrying import retried
+from assets.publishing.daily_asset import daily_dataset
+from assets.publishing.interfaces import HistoryDatabase, ReportStore
+from assets.publishing.loading import FleetLoader
+from assets.publishing.metadata import OWNERS
+from assets.publishing.partitions import keep_days
+from assets.publishing.retries import retried
 from assets.schemas import DEPLOYMENT_HISTORY, DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS
 
 STATUS_VIEW = "view_system_deployment_status"

@@ -7,14 +7,14 @@ import pandas as pd
 
 from assets.compute.adoption import adoption_curves
 from assets.compute.fleet import frame_from_arrow
-from assets.daily_asset import daily_asset
-from assets.days import Day, days_as_of
-from assets.files import LATEST_PAGE, METRICS_FILE, page_of
-from assets.interfaces import ReportStore
-from assets.loading import FleetLoader, LoadedFleet
-from assets.metrics_text import fleet_metrics_text
+from assets.exports.openmetrics import fleet_metrics_text
 from assets.page import FleetReportInputs, render_fleet_report
-from assets.presentation import OWNERS, Metadata
+from assets.publishing.daily_asset import daily_asset
+from assets.publishing.days import Day, days_as_of
+from assets.publishing.interfaces import ReportStore
+from assets.publishing.layout import LATEST_PAGE, METRICS_FILE, page_of
+from assets.publishing.loading import FleetLoader, LoadedFleet
+from assets.publishing.metadata import OWNERS, Metadata
 from assets.schemas import (
     COMMIT_ROLLOUTS,
     DEPLOYMENT_VELOCITY,

@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from assets.checks import (
+from assets.publishing.checks import (
     NOTHING_QUARANTINED,
     SAME_FLEET,
     FleetRead,
@@ -14,14 +14,14 @@ from assets.checks import (
     RowsRead,
     not_empty_or_shrunk,
 )
-from assets.interfaces import (
+from assets.publishing.interfaces import (
     ExtractSink,
     ExtractSummary,
     FleetSource,
     ReportStore,
     StagedExtract,
 )
-from assets.presentation import (
+from assets.publishing.metadata import (
     OWNERS,
     definition_metadata,
     description_of,
@@ -29,8 +29,8 @@ from assets.presentation import (
     row_metadata,
     staged_metadata,
 )
-from assets.publishing import StepEvents
-from assets.retrying import retried
+from assets.publishing.partitions import StepEvents
+from assets.publishing.retries import retried
 from assets.schemas import QUARANTINE, SOURCE_TABLES, Dataset
 from assets.schemas.source import FLAKES
 

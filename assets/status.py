@@ -5,7 +5,11 @@ from collections.abc import Sequence
 import dagster as dg
 import pandas as pd
 
-from assets.checks import (
+from assets.compute.flake_freshness import quiet_flakes
+from assets.compute.flake_status import flake_deployment_status as summarise_flakes
+from assets.compute.fleet import frame_from_arrow
+from assets.compute.status import system_deployment_status as judge_systems
+from assets.publishing.checks import (
     COUNTS_SUM,
     NO_JUMP_OF_UNKNOWN,
     NO_QUIET_FLAKE,
@@ -16,15 +20,11 @@ from assets.checks import (
     share_of_unknown,
     unique_key,
 )
-from assets.compute.flake_freshness import quiet_flakes
-from assets.compute.flake_status import flake_deployment_status as summarise_flakes
-from assets.compute.fleet import frame_from_arrow
-from assets.compute.status import system_deployment_status as judge_systems
-from assets.daily_asset import daily_dataset
-from assets.days import Day, days_as_of
-from assets.interfaces import ReportStore
-from assets.loading import FleetLoader
-from assets.publishing import StepEvents, publish_days
+from assets.publishing.daily_asset import daily_dataset
+from assets.publishing.days import Day, days_as_of
+from assets.publishing.interfaces import ReportStore
+from assets.publishing.loading import FleetLoader
+from assets.publishing.partitions import StepEvents, publish_days
 from assets.schemas import (
     FLAKE_DEPLOYMENT_STATUS,
     SOURCE_TABLES,

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import dagster as dg
 import pandas as pd
 
-from assets.checks import JudgedCheck, unique_key
 from assets.compute.fleet import frame_from_arrow
 from assets.compute.rollouts import rollouts_of_days
 from assets.compute.velocity import deployment_velocity as join_velocity
 from assets.compute.velocity import measure_velocity
-from assets.daily_asset import daily_dataset
-from assets.days import Day, days_as_of
-from assets.interfaces import HistoryDatabase, ReportStore
-from assets.loading import FleetLoader
-from assets.publishing import StepEvents, keep_days, publish_days
+from assets.publishing.checks import JudgedCheck, unique_key
+from assets.publishing.daily_asset import daily_dataset
+from assets.publishing.days import Day, days_as_of
+from assets.publishing.interfaces import HistoryDatabase, ReportStore
+from assets.publishing.loading import FleetLoader
+from assets.publishing.partitions import StepEvents, keep_days, publish_days
 from assets.schemas import (
     COMMIT_ROLLOUTS,
     DEPLOYMENT_VELOCITY,

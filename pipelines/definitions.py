@@ -11,10 +11,10 @@ import dagster as dg
 from assets import analysts, deployments, history, report, source, status, velocity
 from pipelines.jobs import backfill, fleet_status, report_pages
 from pipelines.progress import progress_logger
-from pipelines.resources.providers import build_resources
 from pipelines.schedules import close_yesterday, refresh_today
 from pipelines.sensors import build_sensors
 from pipelines.settings import read_settings
+from pipelines.wiring import build_resources
 
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from assets.days import FIRST_DAY
+from assets.publishing.days import FIRST_DAY
 from pipelines.definitions import defs
 from pipelines.instance.opening import (
     STORAGE_FAILURES,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from assets.days import end_of
+from assets.publishing.days import end_of
 from pipelines.instance.runs import (
     IN_PROGRESS,
     fail_runs_of_killed_commands_unless_one_runs,

@@ -13,7 +13,7 @@ from pipelines.alerts.delivery import post
 from pipelines.alerts.finished_runs import end_of_log, runs_finished_after
 from pipelines.alerts.state import AlertsBusyError, AlertState, AlertStateFile
 from pipelines.alerts.telling import look_and_tell, with_decision
-from pipelines.commands.published import (
+from pipelines.store.published import (
     STATUS_DATASET,
     UnreadableReportsError,
     partition_files,

@@ -16,7 +16,7 @@ from psycopg import sql
 from pipelines.demo.ensure import READER_ROLE, grant_reader_role
 from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import fill_database
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 
 _database_numbers = count(1)
 

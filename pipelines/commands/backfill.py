@@ -4,7 +4,7 @@ import datetime as dt
 
 import click
 
-from assets.days import FIRST_DAY
+from assets.publishing.days import FIRST_DAY
 from pipelines.commands.environment import settings_for_command
 from pipelines.commands.report import print_outputs, run_job
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from pipelines.commands.published import (
+from pipelines.store.published import (
     STATUS_DATASET,
     UnreadableReportsError,
     partition_files,

@@ -23,12 +23,6 @@ from pipelines.commands.deployment_record import (
     seconds_between,
     with_outcomes,
 )
-from pipelines.commands.published import (
-    DEPLOYMENTS_DATASET,
-    UnreadableReportsError,
-    partition_files,
-    read_columns,
-)
 from pipelines.commands.terminal import (
     Display,
     NoAnswerError,
@@ -40,6 +34,12 @@ from pipelines.commands.terminal import (
     write,
 )
 from pipelines.printable import duration, printable
+from pipelines.store.published import (
+    DEPLOYMENTS_DATASET,
+    UnreadableReportsError,
+    partition_files,
+    read_columns,
+)
 
 _OUTCOME_COLOURS = {RUNNING: "green", ROLLED_BACK: "red", UNKNOWN: "yellow"}
 

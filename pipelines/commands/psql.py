@@ -6,8 +6,8 @@ import click
 
 from pipelines.commands.environment import settings_for_command
 from pipelines.demo.ensure import DEMO_DATABASE
-from pipelines.resources.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
-from pipelines.resources.providers import HISTORY_DATABASE
+from pipelines.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from pipelines.wiring import HISTORY_DATABASE
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

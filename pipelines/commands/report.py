@@ -4,13 +4,13 @@ import datetime as dt
 
 import click
 
-from assets.files import ANALYSTS_FILE, LATEST_PAGE, METRICS_FILE, page_of
+from assets.publishing.layout import ANALYSTS_FILE, LATEST_PAGE, METRICS_FILE, page_of
 from pipelines.commands.environment import settings_for_command
-from pipelines.commands.published import STATUS_DATASET, partition_files
 from pipelines.commands.terminal import Display, write
 from pipelines.commands.triage import triage_lines
 from pipelines.instance import InstanceUnusableError
 from pipelines.settings import Settings
+from pipelines.store.published import STATUS_DATASET, partition_files
 
 
 @click.command()

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
-from pipelines.commands.published import UnreadableReportsError, latest_snapshot, rows_of
 from pipelines.commands.terminal import (
     Display,
     NoAnswerError,
@@ -23,6 +22,7 @@ from pipelines.commands.terminal import (
     write,
 )
 from pipelines.printable import duration, printable
+from pipelines.store.published import UnreadableReportsError, latest_snapshot, rows_of
 
 CURRENT_STATUSES = frozenset({"up_to_date", "ahead"})
 

@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
-from pipelines.commands.published import STATUS_DATASET, read_columns
 from pipelines.commands.terminal import Display, TextColumn, table_lines
 from pipelines.printable import duration
+from pipelines.store.published import STATUS_DATASET, read_columns
 
 FURTHEST = 5
 

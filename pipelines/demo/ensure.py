@@ -12,7 +12,7 @@ import psycopg
 
 from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import fill_database
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 
 DEMO_DATABASE = "fleet"
 READER_ROLE = "flakelag_reader"

@@ -13,7 +13,7 @@ import psycopg
 
 from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import load_fleet
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 from tests.benchmark.measure import in_new_process, peak_memory
 
 _DATABASE = "fleet_of_the_benchmark"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pipelines.demo.fleet import DemoFleet
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 from tests.benchmark import computation, handwritten, source
 from tests.benchmark.measure import in_new_process
 from tests.benchmark.rows import find_differences

@@ -12,15 +12,15 @@ from assets.compute.flake_status import flake_deployment_status
 from assets.compute.fleet import FleetTables
 from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
-from assets.publication import to_arrow
+from assets.publishing.conformity import to_arrow
 from assets.schemas import (
     DEPLOYMENTS,
     FLAKE_DEPLOYMENT_STATUS,
     SYSTEM_DEPLOYMENT_STATUS,
     Dataset,
 )
-from pipelines.resources.extract_staging import StagedExtract
-from pipelines.resources.report_store import ReportStore
+from pipelines.store.extracts import StagedExtract
+from pipelines.store.report_store import ReportStore
 from tests.benchmark.measure import Stopwatch, peak_memory
 from tests.benchmark.rows import write_rows
 

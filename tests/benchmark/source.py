@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from assets.schemas import SOURCE_TABLES
 from pipelines.demo.fleet import DemoFleet, generate_fleet, staged_tables
 from pipelines.demo.load import load_fleet
-from pipelines.resources.fleet_database import ExtractSummary, FleetDatabase
-from pipelines.resources.report_store import ReportStore
+from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
+from pipelines.store.report_store import ReportStore
 from tests.benchmark.measure import Stopwatch, peak_memory
 
 

@@ -23,7 +23,7 @@ import psycopg
 from pipelines.demo.ensure import READER_ROLE, grant_reader_role
 from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import fill_database
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.run import command_instance, run_days
 from pipelines.settings import read_settings
 from tests.webservers import REPOSITORY, free_port, is_ready, settings_environment

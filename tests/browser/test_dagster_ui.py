@@ -26,9 +26,9 @@ from playwright.sync_api import (
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
 from pipelines.definitions import build_defs
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
-from pipelines.resources.report_store import ReportStore
+from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.schedules import close_yesterday, refresh_today
+from pipelines.store.report_store import ReportStore
 from tests.browser.dagster_server import SECRET, DagsterServer, dagster_server
 
 pytestmark = pytest.mark.browser

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from pipelines.demo.source_schema import Generation
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 from tests.golden import DIGESTS, digests_of
 
 

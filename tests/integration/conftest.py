@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 from tests.integration.pipeline import Pipeline
 from tests.integration.published_tree import published_tree
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from assets.schemas.dictionary import Dataset
 from pipelines.demo.source_schema import Generation, create_source_schema
-from pipelines.resources.fleet_database import ExtractSummary, FleetDatabase
+from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
 
 REQUIRED = ("flakes", "commits", "derivations", "systems", "system_states")
 

@@ -7,9 +7,9 @@ from multiprocessing.connection import Connection
 import pyarrow as pa
 from pydantic import SecretStr
 
-from assets.replacement import Outcome
+from assets.publishing.replacement import Outcome
 from assets.schemas import DEPLOYMENT_HISTORY
-from pipelines.resources.history_database import HistoryDatabase
+from pipelines.history.database import HistoryDatabase
 from tests.integration.history_rows import event, rows_of
 
 DATES = [dt.date(2026, 11, 20) + dt.timedelta(days=number) for number in range(3)]

@@ -12,13 +12,13 @@ import duckdb
 import pyarrow as pa
 from pydantic import SecretStr
 
-from assets.loading import FleetLoader
+from assets.publishing.loading import FleetLoader
 from assets.schemas import Dataset
 from pipelines.definitions import build_defs
+from pipelines.fleet.extraction import FleetDatabase
+from pipelines.history.database import HistoryDatabase
 from pipelines.jobs import FLEET_STATUS_JOB
-from pipelines.resources.fleet_database import FleetDatabase
-from pipelines.resources.history_database import HistoryDatabase
-from pipelines.resources.report_store import ReportStore
+from pipelines.store.report_store import ReportStore
 
 
 def today() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from assets.analysts import analyst_views
 from assets.history import STATUS_VIEW
 from assets.schemas import DEPLOYMENT_HISTORY, PUBLISHED_DATASETS, SOURCE_TABLES
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 from tests.integration.pipeline import Pipeline, failures, quiet_instance
 
 PAST_DAYS = 9

@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from assets.schemas.dictionary import Dataset, identifier, instant, text
-from pipelines.resources.atomic_files import AtomicFiles
-from pipelines.resources.report_store import Publication, ReportStore
+from pipelines.store.atomic_files import AtomicFiles
+from pipelines.store.report_store import Publication, ReportStore
 
 DAY = dt.date(2026, 11, 23)
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)

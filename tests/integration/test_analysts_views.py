@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.analyst_views import SNAPSHOTS
 from assets.analysts import analyst_database
-from assets.files import ANALYSTS_FILE
+from assets.exports.duckdb_views import SNAPSHOTS
+from assets.publishing.layout import ANALYSTS_FILE
 from assets.schemas import (
     DEPLOYMENTS,
     FLAKE_DEPLOYMENT_STATUS,

@@ -21,7 +21,7 @@ import pytest
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.schemas import PUBLISHED_DATASETS, QUARANTINE, SYSTEM_DEPLOYMENT_STATUS
 from pipelines.demo.ensure import DEMO_DATABASE
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 from tests.integration.command_process import (
     FLAKELAG,
     flakelag,

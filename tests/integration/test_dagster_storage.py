@@ -11,10 +11,10 @@ from pydantic import SecretStr
 
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
 from pipelines.definitions import defs
+from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import InstanceUnusableError, prepare_instance
 from pipelines.instance.opening import command_lock, require_reachable, sole_command
 from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
 from pipelines.settings import Settings
 from tests.integration.command_process import flakelag, instance_at, slots_taken
 from tests.integration.pipeline import today

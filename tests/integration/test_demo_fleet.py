@@ -16,7 +16,7 @@ from pipelines.demo.ensure import DEMO_DATABASE, ensure_demo_fleet
 from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import load_fleet
 from pipelines.demo.source_schema import Generation, create_source_schema
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 
 IS_FULL_SCALE = os.environ.get("FLAKELAG_TEST_SCALE") == "full"
 UNTIL = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -301,7 +301,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from pipelines.demo.ensure import ensure_demo_fleet
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 server.start()
 print("begins", flush=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.resources.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from pipelines.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 IS_ROOT = os.geteuid() == 0
 IS_FULL_SCALE = os.environ.get("FLAKELAG_TEST_SCALE") == "full"
@@ -25,7 +25,7 @@ USER_PROCESS = """
 import json, sys
 from pathlib import Path
 import psycopg
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"})
 server.start()
 with psycopg.connect(server.ensure_database("shared")) as connection:
@@ -37,7 +37,7 @@ sys.stdin.readline()
 FORKING_PROCESS = """
 import os, sys
 from pathlib import Path
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"})
 server.start()
 pid = server.pid

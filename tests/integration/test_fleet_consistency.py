@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from pipelines.resources import fleet_queries
-from pipelines.resources.fleet_errors import FleetDatabaseUnavailable
+from pipelines.fleet import queries
+from pipelines.fleet.errors import FleetDatabaseUnavailable
 from tests.integration.fleet_support import (
     REQUIRED,
     MemorySink,
@@ -73,13 +73,13 @@ def busy_writer(url: str) -> Iterator[threading.Event]:
 
 def beginning(monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]) -> None:
     """Lets the extract open its transaction with other statements."""
-    begin = fleet_queries.begin_extract
+    begin = queries.begin_extract
 
     def changed(*arguments: Any, **options: Any) -> tuple[str, ...]:
         statements = (change(statement) for statement in begin(*arguments, **options))
         return tuple(statement for statement in statements if statement)
 
-    monkeypatch.setattr(fleet_queries, "begin_extract", changed)
+    monkeypatch.setattr(queries, "begin_extract", changed)
 
 
 def read_committed(statement: str) -> str:
@@ -231,14 +231,14 @@ def test_tables_that_change_between_looking_and_locking_are_read_next_time(
 ) -> None:
     url = create_fleet(new_database())
     run_sql(url, before)
-    begin = fleet_queries.begin_extract
+    begin = queries.begin_extract
 
     def changed(*arguments: Any, **options: Any) -> tuple[str, ...]:
         run_sql(url, between)
         return begin(*arguments, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(fleet_queries, "begin_extract", changed)
+        patched.setattr(queries, "begin_extract", changed)
         with pytest.raises(FleetDatabaseUnavailable):
             extract(url)
 

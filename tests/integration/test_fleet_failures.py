@@ -18,8 +18,8 @@ import pyarrow as pa
 import pytest
 
 from assets.schemas.dictionary import Dataset
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
-from pipelines.resources.fleet_errors import (
+from pipelines.embedded.postgres import EmbeddedPostgres
+from pipelines.fleet.errors import (
     FleetDatabaseError,
     FleetDatabaseMisconfigured,
     FleetDatabaseUnavailable,
@@ -286,7 +286,7 @@ def test_a_sink_that_leaves_rows_behind_is_a_bug(new_database: NewDatabase) -> N
 MEASURE = """
 import resource, sys
 from pydantic import SecretStr
-from pipelines.resources.fleet_database import FleetDatabase
+from pipelines.fleet.extraction import FleetDatabase
 
 class Forgetful:
     rows = 0

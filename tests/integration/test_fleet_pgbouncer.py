@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 from tests.integration.fleet_support import create_fleet, extract, value
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

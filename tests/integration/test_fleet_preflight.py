@@ -8,8 +8,8 @@ import pytest
 from psycopg import errors
 
 import pipelines
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
-from pipelines.resources.fleet_errors import FleetDatabaseMisconfigured
+from pipelines.embedded.postgres import EmbeddedPostgres
+from pipelines.fleet.errors import FleetDatabaseMisconfigured
 from tests.integration.fleet_support import create_fleet, extract, run_sql
 
 NewDatabase = Callable[..., str]

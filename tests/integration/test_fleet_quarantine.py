@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from assets.schemas import QUARANTINE
-from pipelines.resources.fleet_errors import TooManyUnusableRows
+from pipelines.fleet.errors import TooManyUnusableRows
 from tests.integration.fleet_support import (
     REQUIRED,
     MemorySink,

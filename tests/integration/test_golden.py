@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.demo.source_schema import Generation
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 from tests.golden import digests_of, read_digests
 
 

@@ -15,14 +15,14 @@ import pytest
 from pydantic import SecretStr
 
 from assets.schemas import DEPLOYMENT_HISTORY, SYSTEM_DEPLOYMENT_STATUS
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
-from pipelines.resources.history_connection import (
+from pipelines.embedded.postgres import EmbeddedPostgres
+from pipelines.history.connection import (
     HistoryAccessError,
     HistoryDatabaseError,
     HistoryReadOnlyError,
     HistoryUnavailableError,
 )
-from pipelines.resources.history_database import HistoryDatabase
+from pipelines.history.database import HistoryDatabase
 from tests.integration.history_rows import (
     DAY,
     HOUR,

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-from assets.replacement import Outcome, Version, decide_publication
+from assets.publishing.replacement import Outcome, Version, decide_publication
 from assets.schemas import DEPLOYMENT_HISTORY, Dataset
 from assets.schemas.dictionary import DATE, Column, count, identifier
-from pipelines.resources.history_database import HistoryDatabase
-from pipelines.resources.history_replacement import end_of_day
-from pipelines.resources.history_schema import HistorySchema, HistoryTable
+from pipelines.history.database import HistoryDatabase
+from pipelines.history.replacement import end_of_day
+from pipelines.history.schema import HistorySchema, HistoryTable
 from tests.integration.history_rows import (
     DAY,
     HOUR,

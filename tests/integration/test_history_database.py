@@ -10,13 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
-from assets.replacement import Outcome
+from assets.publishing.replacement import Outcome
 from assets.schemas import (
     DEPLOYMENT_HISTORY,
     SYSTEM_DEPLOYMENT_STATUS,
 )
-from pipelines.resources.history_connection import HistoryDataError
-from pipelines.resources.history_database import HistoryDatabase
+from pipelines.history.connection import HistoryDataError
+from pipelines.history.database import HistoryDatabase
 from tests.integration.history_rows import (
     DAY,
     HOUR,

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from pipelines.resources.history_database import HistoryDatabase
+from pipelines.history.database import HistoryDatabase
 from tests.integration import history_writer
 from tests.integration.history_rows import values
 from tests.integration.history_writer import (

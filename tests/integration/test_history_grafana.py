@@ -15,8 +15,8 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr
 
 from assets.schemas import DEPLOYMENT_VELOCITY
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
-from pipelines.resources.history_database import HistoryDatabase
+from pipelines.embedded.postgres import EmbeddedPostgres
+from pipelines.history.database import HistoryDatabase
 from tests.integration.history_rows import DAY, MORNING_AFTER, database_name, rows_of
 from tests.integration.pipeline import Pipeline
 from tests.markdown import Block, blocks

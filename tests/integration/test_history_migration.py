@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from assets.schemas import DEPLOYMENT_HISTORY, SYSTEM_DEPLOYMENT_STATUS
-from pipelines.resources.history_connection import HistorySchemaError
-from pipelines.resources.history_database import HistoryDatabase
-from pipelines.resources.history_schema import HISTORY, LOADS, HistorySchema, HistoryTable
+from pipelines.history.connection import HistorySchemaError
+from pipelines.history.database import HistoryDatabase
+from pipelines.history.schema import HISTORY, LOADS, HistorySchema, HistoryTable
 from tests.integration.history_rows import (
     DAY,
     NOON,

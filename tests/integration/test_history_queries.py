@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
-from pipelines.resources.history_database import HistoryDatabase
+from pipelines.embedded.postgres import EmbeddedPostgres
+from pipelines.history.database import HistoryDatabase
 from tests.integration.history_rows import HOUR, statuses
 
 DOCUMENT = """\

@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from assets.checks import JudgedCheck, unique_key
 from assets.compute.fleet import frame_from_arrow
-from assets.daily_asset import daily_dataset
-from assets.days import Day, days_as_of
-from assets.interfaces import ReportStore
-from assets.publishing import StepEvents, publish_days
+from assets.publishing.checks import JudgedCheck, unique_key
+from assets.publishing.daily_asset import daily_dataset
+from assets.publishing.days import Day, days_as_of
+from assets.publishing.interfaces import ReportStore
+from assets.publishing.partitions import StepEvents, publish_days
 from assets.schemas import QUARANTINE, SOURCE_TABLES, SYSTEM_DEPLOYMENT_STATUS
 from tests.integration.fleet_support import create_fleet, run_sql
 from tests.integration.pipeline import Pipeline, check_results, failures, quiet_instance, today

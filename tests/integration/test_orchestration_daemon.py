@@ -23,9 +23,9 @@ from dagster._core.scheduler.instigation import (
 )
 
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
+from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import prepare_instance
 from pipelines.jobs import FLEET_STATUS_JOB
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
 from pipelines.settings import Settings
 from tests.integration.command_process import (
     ROOT,

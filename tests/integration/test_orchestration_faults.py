@@ -14,8 +14,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-from assets.interfaces import ExtractSink
-from assets.replacement import Outcome
+from assets.publishing.interfaces import ExtractSink
+from assets.publishing.replacement import Outcome
 from assets.schemas import (
     COMMIT_ROLLOUTS,
     DEPLOYMENT_HISTORY,
@@ -25,9 +25,9 @@ from assets.schemas import (
     SYSTEM_DEPLOYMENT_STATUS,
     Dataset,
 )
+from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
+from pipelines.history.database import HistoryDatabase
 from pipelines.instance import prepare_instance
-from pipelines.resources.fleet_database import ExtractSummary, FleetDatabase
-from pipelines.resources.history_database import HistoryDatabase
 from pipelines.settings import Settings
 from tests.integration.command_process import instance_at, slots_taken, wait_until
 from tests.integration.fleet_support import create_fleet, run_sql

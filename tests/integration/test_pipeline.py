@@ -29,7 +29,7 @@ from assets.schemas import (
 from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import load_fleet
 from pipelines.demo.source_schema import create_source_schema
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
+from pipelines.embedded.postgres import EmbeddedPostgres
 from tests.integration.pipeline import (
     Pipeline,
     check_results,

@@ -15,10 +15,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from assets.replacement import Outcome
+from assets.publishing.replacement import Outcome
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
 from assets.schemas.dictionary import BOOLEAN, DATE, INSTANT, INTEGER, NUMBER, TEXT
-from pipelines.resources.report_store import ReportStore
+from pipelines.store.report_store import ReportStore
 from tests.integration.processes import running
 from tests.integration.store_writer import (
     DAY,

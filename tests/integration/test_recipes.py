@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from assets.files import ANALYSTS_FILE
+from assets.publishing.layout import ANALYSTS_FILE
 from tests.integration.pipeline import Pipeline
 from tests.markdown import Block, blocks
 

@@ -9,11 +9,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from assets.publication import UnpublishableDataError
-from assets.replacement import Outcome
+from assets.publishing.conformity import UnpublishableDataError
+from assets.publishing.replacement import Outcome
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
-from pipelines.resources.atomic_files import ReportStoreError
-from pipelines.resources.report_store import PartitionNotFoundError, ReportStore
+from pipelines.store.atomic_files import ReportStoreError
+from pipelines.store.report_store import PartitionNotFoundError, ReportStore
 from tests.integration.store_writer import (
     DAY,
     NOON,

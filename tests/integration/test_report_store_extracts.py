@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.publication import UnpublishableDataError
+from assets.publishing.conformity import UnpublishableDataError
 from assets.schemas.source import DERIVATION_STATUSES, ENVIRONMENTS, FLAKES
-from pipelines.resources.extract_staging import (
+from pipelines.store.extracts import (
     ALWAYS_KEPT,
     KEPT_WHILE_RECENT,
     ExtractNotFoundError,
     superfluous,
 )
-from pipelines.resources.parquet_files import ROWS_PER_GROUP
-from pipelines.resources.report_store import ReportStore
+from pipelines.store.parquet_files import ROWS_PER_GROUP
+from pipelines.store.report_store import ReportStore
 from tests.integration.processes import KILLED, exit_codes, new_pipe, running
 from tests.integration.store_writer import (
     NOON,

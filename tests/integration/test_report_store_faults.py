@@ -13,11 +13,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from assets.replacement import Outcome
-from pipelines.resources import report_store
-from pipelines.resources.atomic_files import LockHeldError, ReportStoreError
-from pipelines.resources.parquet_files import encode
-from pipelines.resources.report_store import PartitionNotFoundError, ReportStore
+from assets.publishing.replacement import Outcome
+from pipelines.store import report_store
+from pipelines.store.atomic_files import LockHeldError, ReportStoreError
+from pipelines.store.parquet_files import encode
+from pipelines.store.report_store import PartitionNotFoundError, ReportStore
 from tests.integration.processes import KILLED, exit_codes, new_pipe, running
 from tests.integration.store_writer import (
     DAY,

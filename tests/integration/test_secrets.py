@@ -26,8 +26,8 @@ import requests
 from psycopg import sql
 from pydantic import SecretStr
 
+from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import prepare_instance
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
 from pipelines.settings import Settings
 from tests.integration.command_process import (
     ROOT,

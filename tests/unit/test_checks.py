@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from assets.checks import (
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.checks import (
     COUNTS_SUM,
     NO_JUMP_OF_UNKNOWN,
     SAME_FLEET,
@@ -18,7 +19,6 @@ from assets.checks import (
     share_of_unknown,
     unique_key,
 )
-from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
 
 

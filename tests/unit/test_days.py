@@ -5,7 +5,7 @@ import datetime as dt
 import pandas as pd
 import pytest
 
-from assets.days import DayNotReached, day_as_of, days_as_of
+from assets.publishing.days import DayNotReached, day_as_of, days_as_of
 
 NOON = pd.Timestamp("2026-03-10T12:00:00.000001Z")
 

@@ -1,9 +1,10 @@
-"""Imports go one way, and loading a module does nothing: pipelines, then assets, then compute."""
+"""Imports go one way, between folders and within them; and loading a module does nothing."""
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ MODULES = [*ASSETS, *sorted((ROOT / "pipelines").rglob("*.py"))]
 
 # What a notebook or a worker that only computes need not have.
 NOT_FOR_COMPUTE = ("dagster", "psycopg", "adbc_driver_manager", "adbc_driver_postgresql")
+
+ASSET_DECORATORS = {"dg.asset", "dg.multi_asset", "daily_asset", "daily_dataset"}
 
 READS_OF_THE_ENVIRONMENT = ("environ", "environb", "getenv", "getenvb")
 
@@ -81,6 +84,62 @@ def test_assets_import_nothing_of_pipelines(path: Path) -> None:
     outside = {name for name in imported_modules(path) if name.startswith(("pipelines", "tests"))}
 
     assert outside == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_pipelines_import_nothing_of_tests(path: Path) -> None:
+    assert {name for name in imported_modules(path) if name.startswith("tests")} == set()
+
+
+def imports_between(rooms: Callable[[str], str]) -> dict[str, set[str]]:
+    """By room, the rooms that its modules import from; `rooms` names the room of a module."""
+    modules = {module_name(path): path for path in MODULES}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        imported = set()
+        for name in imported_modules(path):
+            # `a.b.c` is module c of package a.b, or name c of module a.b.
+            target = name if name in modules else name.rpartition(".")[0]
+            if target in modules:
+                imported.add(rooms(target))
+        graph.setdefault(rooms(module), set()).update(imported - {rooms(module)})
+    return graph
+
+
+def folder_or_module(module: str) -> str:
+    """The folder that a module lies in; a module at the top of `assets` or `pipelines` itself."""
+    parts = module.split(".")
+    return ".".join(parts[:2])
+
+
+@pytest.mark.parametrize(
+    "rooms",
+    [pytest.param(lambda module: module, id="modules"), pytest.param(folder_or_module, id="rooms")],
+)
+def test_imports_make_no_circle(rooms: Callable[[str], str]) -> None:
+    TopologicalSorter(imports_between(rooms)).prepare()
+
+
+def test_each_room_of_assets_imports_only_from_rooms_below() -> None:
+    from_the_ground = ["compute", "schemas", "publishing", "exports", "page"]
+    graph = imports_between(folder_or_module)
+
+    for height, room in enumerate(from_the_ground):
+        below = {f"assets.{name}" for name in from_the_ground[:height]}
+        assert graph[f"assets.{room}"] <= below | {"assets"}, room
+
+
+def test_at_the_top_of_assets_are_only_modules_that_define_assets() -> None:
+    for path in (ROOT / "assets").glob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        decorators = {name for node in nodes for name in _decorators(node)}
+        assert path.name == "__init__.py" or decorators & ASSET_DECORATORS, relative(path)
+
+
+def _decorators(node: ast.AST) -> set[str]:
+    if not isinstance(node, ast.FunctionDef):
+        return set()
+    return {ast.unparse(decorator).partition("(")[0] for decorator in node.decorator_list}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)

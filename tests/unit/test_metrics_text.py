@@ -7,7 +7,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
-from assets.metrics_text import fleet_metrics_text
+from assets.exports.openmetrics import fleet_metrics_text
 
 SNAPSHOT_AT = pd.Timestamp("2026-11-23T09:00:00Z")
 EXTRACTED_AT = pd.Timestamp("2026-11-23T09:00:05.250000Z")

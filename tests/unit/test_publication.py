@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from assets.publication import (
+from assets.publishing.conformity import (
     UnpublishableDataError,
     find_problems,
     find_wrong_stamps,

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.replacement import Outcome, Version, decide_publication, find_loss
+from assets.publishing.replacement import Outcome, Version, decide_publication, find_loss
 from assets.schemas import DEPLOYMENTS, FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
 from assets.schemas.dictionary import Dataset, count, identifier, instant, text
 

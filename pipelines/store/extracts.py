@@ -23,15 +23,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.interfaces import ExtractSummary
+from assets.publishing.interfaces import ExtractSummary
 from assets.schemas import OPTIONAL_TABLES, SOURCE_TABLES, Dataset
-from pipelines.resources.atomic_files import (
+from pipelines.store.atomic_files import (
     ReportStoreError,
     explaining,
     make_durable,
     make_folder,
 )
-from pipelines.resources.parquet_files import write_stream
+from pipelines.store.parquet_files import write_stream
 
 ALWAYS_KEPT = 2
 KEPT_WHILE_RECENT = 8

@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import Check
-from assets.days import DAILY
-from assets.presentation import OWNERS, Metadata, definition_metadata, description_of
+from assets.publishing.checks import Check
+from assets.publishing.days import DAILY
+from assets.publishing.metadata import OWNERS, Metadata, definition_metadata, description_of
 from assets.schemas import Dataset
 
 AssetDecorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]

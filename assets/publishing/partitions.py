@@ -7,14 +7,19 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from assets.checks import JudgedCheck, first_failures
-from assets.days import Day
-from assets.interfaces import HistoryDatabase, ReportStore
-from assets.loading import LoadedFleet
-from assets.presentation import Metadata, lineage_metadata, publication_metadata, row_metadata
-from assets.publication import to_arrow
-from assets.replacement import Outcome
-from assets.retrying import retried
+from assets.publishing.checks import JudgedCheck, first_failures
+from assets.publishing.conformity import to_arrow
+from assets.publishing.days import Day
+from assets.publishing.interfaces import HistoryDatabase, ReportStore
+from assets.publishing.loading import LoadedFleet
+from assets.publishing.metadata import (
+    Metadata,
+    lineage_metadata,
+    publication_metadata,
+    row_metadata,
+)
+from assets.publishing.replacement import Outcome
+from assets.publishing.retries import retried
 from assets.schemas import Dataset
 
 StepEvents = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]

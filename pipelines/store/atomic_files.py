@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import filelock
 
-from assets.interfaces import OutsideFailure
+from assets.publishing.interfaces import OutsideFailure
 
 LOCK_TIMEOUT = dt.timedelta(minutes=5)
 AT_ONCE = dt.timedelta(0)

@@ -4,7 +4,7 @@
 else, each always one whole version. Everything else is under `<root>/_store`.
 
 Belongs here: which file is published, and how a decision is carried out. Does not belong here: the
-decision (`assets.replacement`), what makes a table publishable (`assets.publication`).
+decision and what makes a table publishable (`replacement` and `conformity` of `assets.publishing`).
 """
 
 import datetime as dt
@@ -17,18 +17,18 @@ from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
-from assets.publication import UnpublishableDataError, find_problems, find_wrong_stamps
-from assets.replacement import Outcome, Version, decide_publication
+from assets.publishing.conformity import UnpublishableDataError, find_problems, find_wrong_stamps
+from assets.publishing.replacement import Outcome, Version, decide_publication
 from assets.schemas import Dataset
-from pipelines.resources.atomic_files import (
+from pipelines.store.atomic_files import (
     LOCK_TIMEOUT,
     AtomicFiles,
     ReportStoreError,
     explaining,
 )
-from pipelines.resources.confirmations import Confirmations
-from pipelines.resources.extract_staging import ExtractStaging, ExtractWriter, StagedExtract
-from pipelines.resources.parquet_files import (
+from pipelines.store.confirmations import Confirmations
+from pipelines.store.extracts import ExtractStaging, ExtractWriter, StagedExtract
+from pipelines.store.parquet_files import (
     UnreadableFileError,
     encode,
     read_file,
@@ -138,7 +138,7 @@ class ReportStore:
         Args:
             dataset: what the rows are.
             date: the day (UTC) of the partition.
-            table: its rows, of exactly the dataset's schema (`assets.publication.to_arrow`).
+            table: its rows, of exactly the dataset's schema (`to_arrow`).
             snapshot_at: the instant T that they describe.
             extracted_at: when the source was read.
             run_id: of the Dagster run, for the record in the manifest.
@@ -258,7 +258,7 @@ class ReportStore:
         """Begins to stage an extract; what is not complete at the end of the block is removed.
 
         Removes what dead processes left in staging, and afterwards the extracts that nobody needs
-        (`pipelines.resources.extract_staging.superfluous`).
+        (`pipelines.store.extracts.superfluous`).
 
         Raises:
             ReportStoreError: the folder can't be made.

@@ -13,16 +13,16 @@ import pyarrow as pa
 from pydantic import SecretStr
 
 from assets.schemas.dictionary import Dataset
-from pipelines.resources import history_migration
-from pipelines.resources.history_connection import HistoryDataError, transaction
-from pipelines.resources.history_replacement import (
+from pipelines.history import migration
+from pipelines.history.connection import HistoryDataError, transaction
+from pipelines.history.replacement import (
     CURRENT,
     Load,
     LoadOutcome,
     Replacement,
     end_of_day,
 )
-from pipelines.resources.history_schema import HISTORY, SCHEMA, HistorySchema, HistoryTable
+from pipelines.history.schema import HISTORY, SCHEMA, HistorySchema, HistoryTable
 
 
 class HistoryDatabase:
@@ -56,7 +56,7 @@ class HistoryDatabase:
             HistorySchemaError: a table is not what this version can write to; names the column.
         """
         with transaction(self._url, f"setting up schema {SCHEMA}") as connection:
-            return history_migration.migrate(
+            return migration.migrate(
                 connection, self._schema, set_database_search_path=set_database_search_path
             )
 
@@ -77,8 +77,8 @@ class HistoryDatabase:
         """Makes the rows of whole days (UTC) those handed over, all days in one transaction.
 
         A day is left as it is where it was loaded from a newer extract, or where it was closed
-        with more than the rows handed over have, as `assets.replacement.find_loss` defines it: the
-        source may forget, the history does not. To let a day be replaced whatever the new rows
+        with more than the rows handed over have, as `find_loss` defines it: the source may
+        forget, the history does not. To let a day be replaced whatever the new rows
         are, delete its row from `flakelag.loads` first.
 
         Args:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-from assets.interfaces import OutsideFailure
+from assets.publishing.interfaces import OutsideFailure
 
 # A server that vanishes without a word is noticed after a minute, not after the kernel's two hours.
 _CONNECTION_DEFAULTS: dict[str, str | int | None] = {

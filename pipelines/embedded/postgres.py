@@ -29,8 +29,8 @@ from urllib.parse import quote
 import psycopg
 from psycopg import errors, sql
 
-from assets.interfaces import OutsideFailure
-from pipelines.resources.server_account import ServerAccount, server_account
+from assets.publishing.interfaces import OutsideFailure
+from pipelines.embedded.account import ServerAccount, server_account
 
 _PORT = "5432"
 _SOCKET_NAME = f".s.PGSQL.{_PORT}"

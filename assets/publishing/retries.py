@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from assets.interfaces import OutsideFailure
+from assets.publishing.interfaces import OutsideFailure
 
 MOST_RETRIES = 3
 

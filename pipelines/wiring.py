@@ -7,14 +7,14 @@ import dagster as dg
 from pydantic import SecretStr
 from typing_extensions import override
 
-from assets.interfaces import ExtractSink
-from assets.loading import FleetLoader
+from assets.publishing.interfaces import ExtractSink
+from assets.publishing.loading import FleetLoader
 from pipelines.demo.ensure import ensure_demo_fleet
-from pipelines.resources.embedded_postgres import EmbeddedPostgres
-from pipelines.resources.fleet_database import ExtractSummary, FleetDatabase
-from pipelines.resources.history_database import HistoryDatabase
-from pipelines.resources.report_store import ReportStore
+from pipelines.embedded.postgres import EmbeddedPostgres
+from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
+from pipelines.history.database import HistoryDatabase
 from pipelines.settings import Settings
+from pipelines.store.report_store import ReportStore
 
 SettingsProvider = Callable[[], Settings]
 

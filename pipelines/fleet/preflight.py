@@ -12,8 +12,8 @@ from typing import Literal
 from assets.schemas import OPTIONAL_TABLES, REQUIRED_TABLES, SOURCE_TABLES
 from assets.schemas.dictionary import BOOLEAN, INSTANT, INTEGER, TEXT, Column, Dataset
 from assets.schemas.source import DERIVATIONS, SYSTEM_STATES, SYSTEMS
-from pipelines.resources.fleet_connection import FleetConnection
-from pipelines.resources.fleet_errors import FleetDatabaseMisconfigured
+from pipelines.fleet.connection import FleetConnection
+from pipelines.fleet.errors import FleetDatabaseMisconfigured
 
 SCHEMA = "public"
 Generation = Literal["newer", "older"]

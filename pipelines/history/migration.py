@@ -16,8 +16,8 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from assets.schemas.dictionary import Column, Dataset
-from pipelines.resources.history_connection import HistoryAccessError, HistorySchemaError
-from pipelines.resources.history_schema import (
+from pipelines.history.connection import HistoryAccessError, HistorySchemaError
+from pipelines.history.schema import (
     LOADS,
     SCHEMA,
     HistorySchema,

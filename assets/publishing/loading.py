@@ -8,7 +8,7 @@ import pandas as pd
 
 from assets.compute.fleet import FleetTables
 from assets.compute.timeline import FleetTimeline, index_fleet
-from assets.interfaces import ReportStore, StagedExtract
+from assets.publishing.interfaces import ReportStore, StagedExtract
 
 
 @dataclass(frozen=True)

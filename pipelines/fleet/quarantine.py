@@ -17,8 +17,8 @@ import pyarrow as pa
 from assets.compute.quarantine import SortedBatch, UnusableRow
 from assets.schemas import QUARANTINE
 from assets.schemas.dictionary import Dataset
-from pipelines.resources.fleet_errors import TooManyUnusableRows
-from pipelines.resources.fleet_preflight import SCHEMA
+from pipelines.fleet.errors import TooManyUnusableRows
+from pipelines.fleet.preflight import SCHEMA
 
 LARGEST_UNUSABLE_SHARE = 0.01
 

@@ -10,7 +10,7 @@ from enum import Enum
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.publication import key_of, rows_in_words
+from assets.publishing.conformity import key_of, rows_in_words
 from assets.schemas.dictionary import Dataset
 
 EXTRACTED_AT = "extracted_at"

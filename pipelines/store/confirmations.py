@@ -12,7 +12,7 @@ import json
 import logging
 from pathlib import Path
 
-from pipelines.resources.atomic_files import explaining, make_folder
+from pipelines.store.atomic_files import explaining, make_folder
 
 _logger = logging.getLogger(__name__)
 

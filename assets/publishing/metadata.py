@@ -5,7 +5,7 @@ import datetime as dt
 import dagster as dg
 import pyarrow as pa
 
-from assets.interfaces import Publication, StagedExtract
+from assets.publishing.interfaces import Publication, StagedExtract
 from assets.schemas import (
     COMMIT_ROLLOUTS,
     DEPLOYMENT_VELOCITY,

@@ -10,7 +10,7 @@ from datetime import timedelta
 from assets.compute.quarantine import DUPLICATE_FLAG, RAW_SUFFIX
 from assets.schemas.dictionary import INSTANT, TEXT, Column, Dataset
 from assets.schemas.source import DERIVATIONS, SYSTEMS
-from pipelines.resources.fleet_preflight import SCHEMA, FleetShape
+from pipelines.fleet.preflight import SCHEMA, FleetShape
 
 # Instants out of this range are no facts about a fleet, but clocks never set and slips of the pen.
 _FIRST_USABLE, _FIRST_TOO_LATE = "1970-01-01 00:00:00+00", "2100-01-01 00:00:00+00"

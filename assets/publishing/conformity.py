@@ -1,7 +1,7 @@
 """Is a table what its dataset says? Nothing else is published.
 
 Belongs here: turning computed rows into Arrow, and what can be wrong with them. Does not belong
-here: whether they may replace what is published (`assets.replacement`); files, locks, Dagster.
+here: whether they may replace what is published (`replacement`); files, locks, Dagster.
 """
 
 import datetime as dt

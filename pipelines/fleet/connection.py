@@ -25,7 +25,7 @@ from adbc_driver_postgresql import dbapi as adbc_postgresql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-from pipelines.resources.fleet_errors import (
+from pipelines.fleet.errors import (
     FleetDatabaseError,
     FleetDatabaseMisconfigured,
     FleetDatabaseUnavailable,

@@ -12,14 +12,14 @@ import pyarrow as pa
 from pydantic import SecretStr
 
 from assets.compute.quarantine import sort_batch
-from assets.interfaces import ExtractSink
+from assets.publishing.interfaces import ExtractSink
 from assets.schemas import QUARANTINE
 from assets.schemas.dictionary import Dataset
-from pipelines.resources import fleet_queries
-from pipelines.resources.fleet_connection import FleetConnection
-from pipelines.resources.fleet_errors import FleetDatabaseUnavailable
-from pipelines.resources.fleet_preflight import FleetShape, Generation, inspect_fleet
-from pipelines.resources.fleet_quarantine import QuarantineLog
+from pipelines.fleet import queries
+from pipelines.fleet.connection import FleetConnection
+from pipelines.fleet.errors import FleetDatabaseUnavailable
+from pipelines.fleet.preflight import FleetShape, Generation, inspect_fleet
+from pipelines.fleet.quarantine import QuarantineLog
 
 # Large enough that a batch costs little, small enough that a few of them are nothing.
 BATCH_BYTES = 16 * 2**20
@@ -96,18 +96,18 @@ class FleetDatabase:
             TooManyUnusableRows: over 1 % of a table's rows; what the sink was given is worthless.
         """
         with FleetConnection(self._url) as connection:
-            connection.run(*fleet_queries.begin_look_around(self._statement_timeout))
+            connection.run(*queries.begin_look_around(self._statement_timeout))
             expected = inspect_fleet(connection)
-            connection.run(fleet_queries.END)
+            connection.run(queries.END)
             connection.run(
-                *fleet_queries.begin_extract(
+                *queries.begin_extract(
                     expected,
                     lock_timeout=self._lock_timeout,
                     statement_timeout=self._statement_timeout,
                     transaction_timeout=self._transaction_timeout,
                 )
             )
-            [transaction] = connection.query(fleet_queries.EXTRACTED_AT)
+            [transaction] = connection.query(queries.EXTRACTED_AT)
             extracted_at: datetime = transaction["extracted_at"]
             # Looked at again, because only now are the tables kept from changing.
             shape = inspect_fleet(connection)
@@ -122,7 +122,7 @@ class FleetDatabase:
                     sink.write(dataset, batches)
                     _require_exhausted(batches, dataset)
                 # Before the sink's last work, so that the owner's tables are free again.
-                connection.run(fleet_queries.END)
+                connection.run(queries.END)
                 log.require_few()
                 quarantined = log.batches()
                 sink.write(QUARANTINE, quarantined)
@@ -143,13 +143,13 @@ class FleetDatabase:
         self, connection: FleetConnection, dataset: Dataset, shape: FleetShape, log: QuarantineLog
     ) -> Iterator[pa.RecordBatch]:
         [key] = dataset.key
-        statement = fleet_queries.select_table(dataset, shape)
+        statement = queries.select_table(dataset, shape)
         for batch in connection.stream(statement, self._batch_bytes):
             parted = sort_batch(
                 batch,
                 dataset.arrow_schema,
                 key=key,
-                dispensable=fleet_queries.DISPENSABLE_COLUMNS.get(dataset.name, ()),
+                dispensable=queries.DISPENSABLE_COLUMNS.get(dataset.name, ()),
             )
             log.add(dataset, parted, shape.source_columns[dataset.name])
             if len(parted.usable):

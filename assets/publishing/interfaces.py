@@ -1,4 +1,4 @@
-"""What the assets need of the outside world, as protocols; `pipelines.resources` provides it.
+"""What the assets need of the outside world, as protocols; `pipelines` provides it.
 
 Assets import these instead of the resources, so that imports go one way and a test may pass
 anything of the same shape.

@@ -20,9 +20,9 @@ from psycopg import sql
 from psycopg.rows import class_row
 from pyarrow import csv
 
-from assets.publication import rows_in_words
-from assets.replacement import Outcome
-from pipelines.resources.history_schema import (
+from assets.publishing.conformity import rows_in_words
+from assets.publishing.replacement import Outcome
+from pipelines.history.schema import (
     LOADS,
     SCHEMA,
     HistoryTable,
@@ -186,7 +186,7 @@ class Replacement:
         self.connection.execute(sql.SQL("ANALYZE {}").format(_STAGED))
 
     def _find_losses(self, keys: list[str]) -> dict[str, str]:
-        """What the staged rows lack of closed days, in words; as `assets.replacement.find_loss`."""
+        """What the staged rows lack of closed days, in words; as `find_loss` of a partition."""
         gone = self._counted(
             "SELECT {partition} AS partition_key FROM {table} AS stored WHERE {within}"
             " AND NOT EXISTS (SELECT FROM {staged} AS staged WHERE {same_key}{and_evidence})",

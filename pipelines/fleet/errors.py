@@ -3,7 +3,7 @@
 No exception here carries the URL, a password or the driver's exception: they end up in event logs.
 """
 
-from assets.interfaces import SourceUnreadable
+from assets.publishing.interfaces import SourceUnreadable
 
 
 class FleetDatabaseError(SourceUnreadable):

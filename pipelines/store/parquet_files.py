@@ -14,9 +14,9 @@ from zlib import crc32
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.publication import UnpublishableDataError, find_problems
+from assets.publishing.conformity import UnpublishableDataError, find_problems
 from assets.schemas import Dataset
-from pipelines.resources.atomic_files import explaining, make_durable
+from pipelines.store.atomic_files import explaining, make_durable
 
 _SNAPSHOT_AT = b"snapshot_at"
 _EXTRACTED_AT = b"extracted_at"

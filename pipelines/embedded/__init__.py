@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL, for a machine that has no other."""

@@ -1,1 +1,0 @@
-"""The outside world: the fleet database, the report store, the history database."""

@@ -1,0 +1,1 @@
+"""The files: published partitions, staged extracts, and how each is replaced whole."""
