@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from assets.publishing.days import FIRST_DAY
+from assets.publishing.display import display_sentence
 from pipelines.definitions import defs
 from pipelines.instance.opening import (
     STORAGE_FAILURES,
@@ -129,4 +130,4 @@ def _words(exception: str | None, message: str) -> str:
     message = message.strip()
     # Our own exceptions speak for themselves; their class says nothing to whoever typed a command.
     is_ours = message.startswith(("assets.", "pipelines."))
-    return message.partition(": ")[2] if is_ours else message
+    return message.partition(": ")[2] if is_ours else display_sentence(message)

@@ -13,6 +13,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.display import display_name
 from assets.schemas import Dataset
 
 Measured = Mapping[str, int | float | str]
@@ -215,8 +216,12 @@ def unique_key(dataset: Dataset) -> Check[pd.DataFrame]:
         if repeated.empty:
             return Verdict(True, f"{len(frame)} rows, each with a key of its own.")
         first = repeated[list(dataset.key)].drop_duplicates().head(EXAMPLES).to_dict("records")
+        keys = "; ".join(
+            ", ".join(f"{name} '{display_name(str(value))}'" for name, value in key.items())
+            for key in first
+        )
         return Verdict(
-            False, f"{len(repeated)} rows share a key, such as {first}.", {"rows": len(repeated)}
+            False, f"{len(repeated)} rows share a key, such as {keys}.", {"rows": len(repeated)}
         )
 
     return Check(
@@ -233,7 +238,8 @@ def judge_closed_set(status: pd.DataFrame) -> Verdict:
     if strange.empty:
         return Verdict(True, "Every status is one of the five.")
     values = sorted(set(strange["deployment_status"].fillna("null")))[:EXAMPLES]
-    return Verdict(False, f"{len(strange)} systems have another status: {values}.")
+    named = ", ".join(map(display_name, values))
+    return Verdict(False, f"{len(strange)} systems have another status: {named}.")
 
 
 STATUSES_IN_CLOSED_SET: Check[pd.DataFrame] = Check(
@@ -257,7 +263,7 @@ def judge_counts_sum(counts: FlakeCounts) -> Verdict:
     by_status = counts.flakes[[f"systems_{status}" for status in DEPLOYMENT_STATUSES]]
     inconsistent = counts.flakes[by_status.sum(axis="columns") != counts.flakes["systems_total"]]
     if not inconsistent.empty:
-        names = list(inconsistent["flake_name"].head(EXAMPLES))
+        names = ", ".join(map(display_name, inconsistent["flake_name"].head(EXAMPLES)))
         return Verdict(False, f"The counts by status do not add up to the total for {names}.")
     in_a_flake = int(counts.status["flake_id"].isin(counts.flakes["flake_id"]).sum())
     counted = int(counts.flakes["systems_total"].sum())
@@ -315,7 +321,7 @@ def judge_quiet_flakes(quiet: pd.DataFrame) -> Verdict:
         return Verdict(True, "Every flake's newest commit is as recent as usual.", {"flakes": 0})
     shown = quiet.head(EXAMPLES)
     named = ", ".join(
-        f"{name} ({hours / 24:.0f} days)"
+        f"{display_name(name)} ({hours / 24:.0f} days)"
         for name, hours in zip(shown["flake_name"], shown["age_hours"], strict=True)
     )
     return Verdict(

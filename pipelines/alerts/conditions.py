@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from pipelines.alerts.slack import code, prose
-from pipelines.printable import duration
+from pipelines.durations import duration
 
 SECONDS_PER_HOUR = 3600
 

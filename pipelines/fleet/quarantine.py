@@ -15,6 +15,7 @@ from typing import Self
 import pyarrow as pa
 
 from assets.compute.quarantine import SortedBatch, UnusableRow
+from assets.publishing.display import display_name
 from assets.schemas import QUARANTINE
 from assets.schemas.dictionary import Dataset
 from pipelines.fleet.errors import TooManyUnusableRows
@@ -128,13 +129,8 @@ class QuarantineLog:
         yield f"  - {SCHEMA}.{table}: {unusable:,} of {read:,} rows ({unusable / read:.1%})"
         for (column, reason), count in self._faults[table].most_common():
             examples = "; ".join(
-                f"{row.row_key or 'unreadable key'}: {_excerpt(row.raw_text)}"
+                f"{display_name(row.row_key or 'unreadable key', _LONGEST_EXAMPLE)}: "
+                f"'{display_name(row.raw_text, _LONGEST_EXAMPLE)}'"
                 for row in self._examples[table, column, reason]
             )
             yield f"    {SCHEMA}.{table}.{column}: {count:,} {reason} (by key, {examples})"
-
-
-def _excerpt(text: str) -> str:
-    """A hostile value, fit for a log: no control characters, not without end."""
-    shown = text if len(text) <= _LONGEST_EXAMPLE else f"{text[:_LONGEST_EXAMPLE]}…"
-    return ascii(shown)

@@ -225,7 +225,7 @@ class TestMessages:
             ("two\nlines", r"`two\nlines`"),
             ("\x1b[31mred", r"`\x1b[31mred`"),
             ("\u202egnp.exe", r"`\u202egnp.exe`"),
-            ("x" * 253, "`" + "x" * 99 + "…`"),
+            ("x" * 253, "`" + "x" * 46 + "…1329e1…" + "x" * 46 + "`"),
         ],
     )
     def test_hostile_names_are_shown_not_obeyed(self, name: str, shown: str) -> None:
@@ -236,9 +236,9 @@ class TestMessages:
 
     def test_a_checks_words_mention_nobody(self) -> None:
         outcome = CheckOutcome(
-            "a", "c", passed=False, severity="ERROR", description="<!here> @channel `x`\n"
+            "a", "c", passed=False, severity="ERROR", description="<!here> @channel\n![x](http://y)"
         )
 
         text = decide_on_runs(NOBODY_TOLD, [succeeded(outcome)]).new[0].text
 
-        assert text.endswith("(ERROR): &lt;!here&gt; @\u200bchannel `x`\\n")
+        assert text.endswith("(ERROR): &lt;!here&gt; @\u200bchannel ![x]\u200b(http://y)")
