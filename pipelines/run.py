@@ -15,13 +15,10 @@ from pipelines.instance.opening import (
     sole_command,
 )
 from pipelines.instance.runs import COMMAND_TAG, fail_runs_of_killed_commands
+from pipelines.instance.tags import RANGE_END_TAG, RANGE_START_TAG
 from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB, PAGES_JOB
 from pipelines.progress import show_progress_outside_of_steps
 from pipelines.settings import Settings
-
-# Dagster's own, as its backfills set them.
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 class RunFailed(Exception):

@@ -10,14 +10,13 @@ from pipelines.instance.runs import (
     IN_PROGRESS,
     fail_runs_of_killed_commands_unless_one_runs,
 )
+from pipelines.instance.tags import PARTITION_TAG
 from pipelines.jobs import FLEET_STATUS_JOB
 
 QUARTER_OF_AN_HOUR = dt.timedelta(minutes=15)
 
 DAYS_CAUGHT_UP = 7
 """How many days are closed by themselves after the daemon was down; the rest is a backfill."""
-
-PARTITION_TAG = "dagster/partition"
 
 
 def reason_to_skip(

@@ -6,6 +6,7 @@ so they are `SecretStr`: no log, event or traceback shows them.
 
 import os
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from dotenv import load_dotenv
 from pydantic import (
@@ -17,6 +18,11 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LONGEST_HOURS = 1_000_000
+"""More than a century: what is larger was not meant, and infinity can't be counted with."""
+
+LONGEST_LINK = 1_000
 
 
 class SettingsError(Exception):
@@ -69,12 +75,42 @@ class Settings(BaseSettings):
         default=None,
         description="Where alerts are posted as JSON. Unset: nobody is told.",
     )
+    flakelag_ui_url: str | None = Field(
+        default=None,
+        description="Where Dagster's UI is for those who get alerts, such as "
+        "`https://dagster.example.org`. Unset: alerts of runs have no link.",
+    )
+    flakelag_report_url: str | None = Field(
+        default=None,
+        description="Where the report page is for those who get alerts. Unset: alerts have no "
+        "link to it.",
+    )
     alert_commits_behind: PositiveInt = Field(
         default=20, description="Tell when a system is newly behind by more commits than this."
     )
     alert_hours_behind: PositiveFloat = Field(
-        default=168, description="Tell when a system is newly behind by more hours than this."
+        default=168,
+        le=LONGEST_HOURS,
+        description="Tell when a system is newly behind by more hours than this.",
     )
+
+    @field_validator("flakelag_ui_url", "flakelag_report_url")
+    @classmethod
+    def _check_link(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = SplitResult("", "", "", "", "")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable():
+            raise ValueError("not an address that begins with http:// or https://")
+        if "@" in parts.netloc:
+            # It goes to whoever gets an alert.
+            raise ValueError("an address that is sent around must hold no password")
+        if " " in url or len(url) > LONGEST_LINK:
+            raise ValueError(f"an address has no blank and at most {LONGEST_LINK} characters")
+        return url.rstrip("/")
 
     @field_validator("reports_dir", "flakelag_var_dir", "dagster_home")
     @classmethod
