@@ -23,7 +23,7 @@ from pipelines.store.published import (
 
 SECONDS_BETWEEN_LOOKS = 60
 
-NO_WEBHOOK = "ALERT_WEBHOOK_URL is not set: nobody is told."
+NO_WEBHOOK = "ALERT_WEBHOOK_URL is not set: there are no alerts."
 
 _STATUS_COLUMNS = ("hostname", "flake_name", "commits_behind", "hours_behind", "behind_since")
 

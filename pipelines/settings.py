@@ -15,12 +15,20 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LONGEST_HOURS = 1_000_000
 """More than a century: what is larger was not meant, and infinity can't be counted with."""
+
+MOST_COMMITS = 1_000_000_000
+
+LONGEST_PAUSE_SECONDS = 86_400
+
+LONGEST_TIMEOUT_SECONDS = 2_147_483
+"""PostgreSQL counts its time-outs in milliseconds, in 32 bits."""
 
 LONGEST_LINK = 1_000
 
@@ -62,18 +70,23 @@ class Settings(BaseSettings):
         "`postgresql://user@/database?host=/its/folder`. Unset: SQLite in `DAGSTER_HOME`.",
     )
     fleet_statement_timeout_seconds: PositiveInt = Field(
-        default=300, description="How long one read of the fleet database may take."
+        default=300,
+        le=LONGEST_TIMEOUT_SECONDS,
+        description="How long one read of the fleet database may take.",
     )
     fleet_lock_timeout_seconds: PositiveInt = Field(
-        default=10, description="How long to wait for a table that its owner is altering."
+        default=10,
+        le=LONGEST_TIMEOUT_SECONDS,
+        description="How long to wait for a table that its owner is altering.",
     )
     extract_retry_seconds: PositiveFloat = Field(
         default=15,
+        le=LONGEST_PAUSE_SECONDS,
         description="Pause before the first retry of a failed extraction; it doubles each time.",
     )
     alert_webhook_url: SecretStr | None = Field(
         default=None,
-        description="Where alerts are posted as JSON. Unset: nobody is told.",
+        description="Where alerts are posted as JSON. Unset: nowhere.",
     )
     flakelag_ui_url: str | None = Field(
         default=None,
@@ -86,17 +99,19 @@ class Settings(BaseSettings):
         "link to it.",
     )
     alert_commits_behind: PositiveInt = Field(
-        default=20, description="Tell when a system is newly behind by more commits than this."
+        default=20,
+        le=MOST_COMMITS,
+        description="Alert when a system is newly behind by more commits than this.",
     )
     alert_hours_behind: PositiveFloat = Field(
         default=168,
         le=LONGEST_HOURS,
-        description="Tell when a system is newly behind by more hours than this.",
+        description="Alert when a system is newly behind by more hours than this.",
     )
 
     @field_validator("flakelag_ui_url", "flakelag_report_url")
     @classmethod
-    def _check_link(cls, url: str | None) -> str | None:
+    def _check_link(cls, url: str | None, field: ValidationInfo) -> str | None:
         if url is None:
             return None
         try:
@@ -108,6 +123,8 @@ class Settings(BaseSettings):
         if "@" in parts.netloc:
             # It goes to whoever gets an alert.
             raise ValueError("an address that is sent around must hold no password")
+        if field.field_name == "flakelag_ui_url" and (parts.query or parts.fragment):
+            raise ValueError("the address of pages below it can't hold ? or #")
         if " " in url or len(url) > LONGEST_LINK:
             raise ValueError(f"an address has no blank and at most {LONGEST_LINK} characters")
         return url.rstrip("/")

@@ -45,7 +45,7 @@ class DeliveryError(Exception):
 
 
 class MessageRefusedError(DeliveryError):
-    """The receiver will take this message at no time; it is told here, where it can still be read.
+    """The receiver will never take this message; its text is here, where it can still be read.
 
     A message that the receiver does not like must not keep the next ones back.
     """
