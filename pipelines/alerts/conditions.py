@@ -148,8 +148,7 @@ def run_failure(outcome: RunOutcome, links: Links = NO_LINKS) -> Condition:
     url = links.run(outcome.run_id)
     where_to_look = "The Dagster UI has its log." if url is None else url
     return Condition(
-        id=f"run_failure:{outcome.job}:"
-        + ",".join(sorted(step.step for step in outcome.failed_steps)),
+        id=_failures_of(outcome) + ",".join(sorted(step.step for step in outcome.failed_steps)),
         kind="run_failure",
         text=f"Run {code(outcome.run_id)} of {_work(outcome)}{_for_days(outcome.days)} failed"
         f"{_causes(outcome)} {where_to_look}",
@@ -168,9 +167,27 @@ def run_failure(outcome: RunOutcome, links: Links = NO_LINKS) -> Condition:
     )
 
 
-def is_failure_of(condition_id: str, job: str) -> bool:
-    """Whether the id is that of a failure of the job; names of jobs hold no colon."""
-    return condition_id.startswith(f"run_failure:{job}:")
+def is_failure_of_work(condition_id: str, succeeded: RunOutcome) -> bool:
+    """Whether the id is that of a failure of what has succeeded now, be it for other days."""
+    return condition_id.startswith(_failures_of(succeeded))
+
+
+def is_made_up_for(condition: Condition, succeeded: RunOutcome) -> bool:
+    """Whether the condition is a failure of what has succeeded now for the same days."""
+    if not is_failure_of_work(condition.id, succeeded):
+        return False
+    first, last = condition.details["first_day"], condition.details["last_day"]
+    if first is None or last is None:
+        return True
+    days = succeeded.days
+    return days is not None and days.includes(DaySpan(str(first), str(last)))
+
+
+def _failures_of(outcome: RunOutcome) -> str:
+    """How the ids of all failures of the same work begin; names of jobs hold no colon."""
+    is_named = not outcome.job.startswith(_JOB_OF_CHOSEN_ASSETS)
+    work = outcome.job if is_named else f"{outcome.job}({','.join(outcome.assets)})"
+    return f"run_failure:{work}:"
 
 
 def failed_check(run_id: str, check: CheckOutcome, links: Links = NO_LINKS) -> Condition:

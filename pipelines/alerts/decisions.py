@@ -3,9 +3,8 @@
 A condition that lasts is alerted of once, and once more when it has ended and comes again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from pipelines.alerts.conditions import (
     NO_LINKS,
@@ -14,7 +13,8 @@ from pipelines.alerts.conditions import (
     RunOutcome,
     failed_check,
     is_ended_by,
-    is_failure_of,
+    is_failure_of_work,
+    is_made_up_for,
     run_failure,
 )
 
@@ -47,8 +47,8 @@ def decide_on_runs(
     Args:
         notified: ids of the conditions that stand and were alerted of, also those undelivered.
         outcomes: the runs that have finished since, in order.
-        undelivered: conditions of earlier runs that could not be delivered yet; those that end
-            with these runs have passed, and are left out.
+        undelivered: conditions of earlier runs that could not be delivered yet. Those that have
+            passed since are left out: of a run, when the same has succeeded for the same days.
         links: where a person can look.
     """
     new: list[Condition] = []
@@ -60,20 +60,18 @@ def decide_on_runs(
             standing.add(condition.id)
             new.append(condition)
 
-    def end(has_ended: Callable[[str], bool]) -> None:
-        standing.difference_update([id_ for id_ in standing if has_ended(id_)])
-        waiting[:] = [condition for condition in waiting if not has_ended(condition.id)]
-
     for outcome in outcomes:
         for check in outcome.checks:
             if check.passed:
-                end(partial(is_ended_by, passed=check))
+                standing -= {id_ for id_ in standing if is_ended_by(id_, check)}
+                waiting = [each for each in waiting if not is_ended_by(each.id, check)]
             else:
                 begin(failed_check(outcome.run_id, check, links))
         if outcome.status == "failed":
             begin(run_failure(outcome, links))
         elif outcome.status == "succeeded":
-            end(partial(is_failure_of, job=outcome.job))
+            standing -= {id_ for id_ in standing if is_failure_of_work(id_, outcome)}
+            waiting = [each for each in waiting if not is_made_up_for(each, outcome)]
     return Decision([*waiting, *new], frozenset(standing))
 
 

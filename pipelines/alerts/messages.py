@@ -1,9 +1,11 @@
 """The message that goes out: one for all that is new, however much that is."""
 
 import datetime as dt
+import json
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -11,6 +13,11 @@ from pipelines.alerts.conditions import NO_LINKS, Condition, Links
 
 MAX_LINES = 10
 MAX_DETAILS = 50
+
+MAX_TEXT = 12_000
+"""Characters; the narrowest of the usual chats takes 16,383."""
+
+MAX_DETAILS_BYTES = 100_000
 
 _HEADINGS = {
     "run_failure": "failed runs",
@@ -53,9 +60,9 @@ def compose(
     """Writes one message about all conditions; None where there is none.
 
     `text` is for a chat, at most `MAX_LINES` of them; `alert` is for a program: id, composed_at
-    (ISO 8601, UTC), counts by kind, the first `MAX_DETAILS` conditions, how many more there are,
-    the heading and the address of the report page (null where there is none). The keys of Slack's
-    own messages, such as `channel`, are not used.
+    (ISO 8601, UTC), counts by kind, the first conditions (at most `MAX_DETAILS`, and what fits in
+    `MAX_DETAILS_BYTES`), how many more there are, the heading and the address of the report page
+    (null where there is none). The keys of Slack's own messages, such as `channel`, are not used.
 
     Args:
         conditions: what it is about, the most important first.
@@ -67,6 +74,8 @@ def compose(
         return None
     message_id = uuid.uuid4().hex
     counts = Counter[str](condition.kind for condition in conditions)
+    details = [{"kind": each.kind, **each.details} for each in conditions[:MAX_DETAILS]]
+    detailed = details[: _fitting([len(json.dumps(each)) for each in details], MAX_DETAILS_BYTES)]
     return Message(
         id=message_id,
         payload={
@@ -76,11 +85,8 @@ def compose(
                 "composed_at": composed_at.isoformat(),
                 "heading": heading,
                 "counts": {**counts},
-                "conditions": [
-                    {"kind": condition.kind, **condition.details}
-                    for condition in conditions[:MAX_DETAILS]
-                ],
-                "conditions_left_out": max(len(conditions) - MAX_DETAILS, 0),
+                "conditions": [*detailed],
+                "conditions_left_out": len(conditions) - len(detailed),
                 "report_url": links.report_url,
             },
         },
@@ -105,7 +111,13 @@ def _text(
         return "\n".join([f"flakelag: {conditions[0].text}", *end])
     numbers = ", ".join(f"{_HEADINGS[kind]}: {count:,}" for kind, count in counts.items())
     lines = [f"• {condition.text}" for condition in conditions[:MAX_LINES]]
-    if len(conditions) > MAX_LINES:
-        lines.append(f"… and {len(conditions) - MAX_LINES:,} more.")
+    lines = lines[: _fitting(list(map(len, lines)), MAX_TEXT)]
+    if len(conditions) > len(lines):
+        lines.append(f"… and {len(conditions) - len(lines):,} more.")
     first = f"flakelag ({numbers})" if heading is None else f"flakelag: {heading}"
     return "\n".join([first, *lines, *end])
+
+
+def _fitting(lengths: Sequence[int], room: int) -> int:
+    """How many of the first fit; the first one always does."""
+    return max(1, sum(total <= room for total in accumulate(lengths)))

@@ -69,7 +69,8 @@ Columns:
   LATEST    latest commit of its flake
   DEPLOYED  when it began to run what it runs
   REASON    why the status is unknown
-Columns stand two spaces apart or more, `-` means that there is no value.
+Columns stand two spaces apart or more, `-` means that there is no value. Names of more than 253
+characters are shortened; --json has them whole.
 
 \b
 Exit status:

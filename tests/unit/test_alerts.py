@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -21,7 +21,7 @@ from pipelines.alerts.conditions import (
     systems_behind,
 )
 from pipelines.alerts.decisions import Decision, decide_on_runs, decide_on_systems
-from pipelines.alerts.messages import MAX_DETAILS, MAX_LINES, Message
+from pipelines.alerts.messages import MAX_DETAILS, MAX_DETAILS_BYTES, MAX_LINES, MAX_TEXT, Message
 from pipelines.alerts.messages import compose as compose_if_any
 
 NOTHING_NOTIFIED: frozenset[str] = frozenset()
@@ -208,6 +208,31 @@ class TestRuns:
             [("run_failure", None), ("failed_check", "2026-11-24")],
         ]
 
+    def test_a_failure_that_waits_stays_until_the_same_days_have_succeeded(self) -> None:
+        yesterday, today = (DaySpan(day, day) for day in ("2026-11-22", "2026-11-23"))
+        first = decide_on_runs(
+            NOTHING_NOTIFIED, [dataclasses.replace(failed("extract"), days=yesterday)]
+        )
+
+        def waiting_after(days: DaySpan) -> int:
+            success = dataclasses.replace(succeeded(), days=days)
+            return len(decide_on_runs(first.notified, [success], undelivered=first.new).new)
+
+        assert waiting_after(today) == 1
+        assert waiting_after(yesterday) == 0
+        assert waiting_after(DaySpan("2026-11-01", "2026-11-30")) == 0
+
+    def test_chosen_assets_that_succeed_end_no_failure_of_others(self) -> None:
+        def run(status: Literal["failed", "succeeded"], *assets: str) -> RunOutcome:
+            return RunOutcome("run-1", "__ASSET_JOB", status, assets=assets)
+
+        first = decide_on_runs(NOTHING_NOTIFIED, [run("failed", "a", "b")])
+        other = decide_on_runs(first.notified, [run("succeeded", "a")], undelivered=first.new)
+        same = decide_on_runs(other.notified, [run("succeeded", "a", "b")], undelivered=other.new)
+
+        assert [len(decision.new) for decision in (first, other, same)] == [1, 1, 0]
+        assert same.notified == NOTHING_NOTIFIED
+
     def test_a_run_that_died_outside_of_its_steps_is_alerted_of(self) -> None:
         killed = RunOutcome("run-1", "fleet_status", "failed", reason="The command was killed.")
 
@@ -375,6 +400,19 @@ class TestMessages:
         assert len(text_of(message)) < 5_000
         assert len(json.dumps(message.payload)) < 200_000
         assert len(message.model_dump_json()) < 200_000
+
+    def test_a_message_has_bounded_size_whatever_its_conditions_say(self) -> None:
+        steps = [FailedStep(f"step_{n}", "Failure", f"{n}" + "<宽" * 10**5) for n in range(12)]
+        runs = [RunOutcome("r", f"job_{n}", "failed", steps) for n in range(40)]
+
+        message = compose(decide_on_runs(NOTHING_NOTIFIED, runs).new, NOW)
+        lines = text_of(message).split("\n")
+        alert = alert_of(message)
+
+        assert len(text_of(message)) < MAX_TEXT + 200
+        assert lines[-1] == f"… and {40 - (len(lines) - 2)} more."
+        assert len(json.dumps(message.payload)) < MAX_DETAILS_BYTES + 6 * MAX_TEXT
+        assert 0 < len(alert["conditions"]) == 40 - alert["conditions_left_out"]
 
     def test_the_furthest_behind_come_first(self) -> None:
         message = compose(
