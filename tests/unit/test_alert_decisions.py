@@ -1,87 +1,30 @@
 """What is alerted of, and what of it is new: the decisions, without Dagster or a network."""
 
 import dataclasses
-import datetime as dt
 import json
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-import pytest
-
-from assets.publishing.display import LONGEST_NAME, LONGEST_SENTENCE, display_name
+from assets.publishing.display import LONGEST_SENTENCE
 from pipelines.alerts.conditions import (
     CheckOutcome,
-    Condition,
     DaySpan,
     FailedStep,
     Links,
     RunOutcome,
     failed_check,
     run_failure,
-    systems_behind,
 )
-from pipelines.alerts.decisions import Decision, decide_on_runs, decide_on_systems
-from pipelines.alerts.messages import MAX_DETAILS, MAX_DETAILS_BYTES, MAX_LINES, MAX_TEXT, Message
-from pipelines.alerts.messages import compose as compose_if_any
-
-NOTHING_NOTIFIED: frozenset[str] = frozenset()
-NOW = dt.datetime(2026, 11, 23, 9, 0, tzinfo=dt.UTC)
-
-
-def failed(*steps: str, run_id: str = "run-1", job: str = "fleet_status") -> RunOutcome:
-    return RunOutcome(
-        run_id, job, "failed", [FailedStep(step, "OperationalError") for step in steps]
-    )
-
-
-def succeeded(*checks: CheckOutcome, job: str = "fleet_status") -> RunOutcome:
-    return RunOutcome("run-2", job, "succeeded", checks=checks)
-
-
-def check(*, passed: bool, name: str = "no_jump") -> CheckOutcome:
-    return CheckOutcome("system_deployment_status", name, passed, "WARN", "12 more than before.")
-
-
-def of_day(day: int, *, passed: bool = False) -> RunOutcome:
-    date = f"2026-11-{day:02}"
-    outcome = check(passed=passed)
-    return succeeded(dataclasses.replace(outcome, days=DaySpan(date, date)), job="other")
-
-
-def kinds_and_days(decision: Decision) -> list[tuple[str, object]]:
-    return [(condition.kind, condition.details.get("partition")) for condition in decision.new]
-
-
-def system(hostname: str, commits: int | None, hours: float | None) -> dict[str, Any]:
-    return {
-        "hostname": hostname,
-        "flake_name": "infra",
-        "commits_behind": commits,
-        "hours_behind": hours,
-        "behind_since": None if hours is None else "2026-11-01T00:00:00.000000Z",
-    }
-
-
-def behind(*rows: dict[str, Any]) -> list[Condition]:
-    return systems_behind(rows, commits=20, hours=168)
-
-
-def compose(conditions: Sequence[Condition], now: dt.datetime, **options: Any) -> Message:
-    message = compose_if_any(conditions, now, **options)
-    assert message is not None
-    return message
-
-
-def text_of(message: Message) -> str:
-    text = message.payload["text"]
-    assert isinstance(text, str)
-    return text
-
-
-def alert_of(message: Message) -> dict[str, Any]:
-    alert = message.payload["alert"]
-    assert isinstance(alert, dict)
-    return alert
+from pipelines.alerts.decisions import decide_on_runs, decide_on_systems
+from tests.unit.alert_cases import (
+    NOTHING_NOTIFIED,
+    behind,
+    check,
+    failed,
+    kinds_and_days,
+    of_day,
+    succeeded,
+    system,
+)
 
 
 class TestRuns:
@@ -332,116 +275,3 @@ class TestSystems:
 
         assert condition.text == "`web-1` (flake `infra`) is 34 commits and 12d 2h behind."
         assert condition.details["hours_behind"] == 290.0
-
-
-class TestMessages:
-    def test_one_condition_is_one_line(self) -> None:
-        message = compose(behind(system("web-1", 34, 290.0)), NOW)
-
-        assert text_of(message) == (
-            "flakelag: `web-1` (flake `infra`) is 34 commits and 12d 2h behind."
-        )
-
-    def test_a_storm_is_one_message_of_bounded_length(self) -> None:
-        storm = behind(*(system(f"host-{n}", 30, 200.0) for n in range(20_000)))
-
-        message = compose(storm, NOW)
-        lines = text_of(message).split("\n")
-        alert = alert_of(message)
-
-        assert lines[0] == "flakelag (systems newly far behind: 20,000)"
-        assert len(lines) == 1 + MAX_LINES + 1
-        assert lines[-1] == "… and 19,990 more."
-        assert len(alert["conditions"]) == MAX_DETAILS
-        assert alert["conditions_left_out"] == 20_000 - MAX_DETAILS
-        assert alert["counts"] == {"system_behind": 20_000}
-
-    def test_kinds_are_counted(self) -> None:
-        new = decide_on_runs(
-            NOTHING_NOTIFIED, [failed("extract"), succeeded(check(passed=False))]
-        ).new
-
-        assert text_of(compose(new, NOW)).startswith(
-            "flakelag (failed runs: 1, failed checks: 1)\n"
-        )
-
-    def test_two_messages_about_the_same_have_different_ids(self) -> None:
-        conditions = behind(system("web-1", 34, 290.0))
-
-        assert compose(conditions, NOW).id != compose(conditions, NOW).id
-
-    @pytest.mark.parametrize(
-        ("name", "shown"),
-        [
-            ("<!channel>", "`&lt;!channel&gt;`"),
-            ("<@U123|boss> & co", "`&lt;@U123|boss&gt; &amp; co`"),
-            ("@channel", "`@channel`"),
-            ("a` @here `b", "`a' @here 'b`"),
-            ("two\nlines", r"`two\nlines`"),
-            ("\x1b[31mred", r"`\x1b[31mred`"),
-            ("\u202egnp.exe", r"`\u202egnp.exe`"),
-            ("x" * 253, "`" + "x" * 46 + "…1329e1…" + "x" * 46 + "`"),
-        ],
-    )
-    def test_hostile_names_are_shown_not_obeyed(self, name: str, shown: str) -> None:
-        message = compose(behind(system(name, 34, 290.0)), NOW)
-
-        assert text_of(message).startswith(f"flakelag: {shown} (flake")
-        assert alert_of(message)["conditions"][0]["hostname"] == name
-
-    def test_names_without_end_are_bounded_and_told_apart(self) -> None:
-        names = ["\U0001f427" * 10**5 + letter + "\x1b\u202e" * 10**5 for letter in "abc"]
-        rows = [system(name, 34, 290.0) | {"flake_name": name} for name in names]
-        message = compose(behind(*rows * 20), NOW)
-        conditions = alert_of(message)["conditions"]
-
-        assert {condition["hostname"] for condition in conditions} == set(map(display_name, names))
-        assert all(len(condition["flake"]) <= LONGEST_NAME for condition in conditions)
-        assert len(text_of(message)) < 5_000
-        assert len(json.dumps(message.payload)) < 200_000
-        assert len(message.model_dump_json()) < 200_000
-
-    def test_a_message_has_bounded_size_whatever_its_conditions_say(self) -> None:
-        steps = [FailedStep(f"step_{n}", "Failure", f"{n}" + "<宽" * 10**5) for n in range(12)]
-        runs = [RunOutcome("r", f"job_{n}", "failed", steps) for n in range(40)]
-
-        message = compose(decide_on_runs(NOTHING_NOTIFIED, runs).new, NOW)
-        lines = text_of(message).split("\n")
-        alert = alert_of(message)
-
-        assert len(text_of(message)) < MAX_TEXT + 200
-        assert lines[-1] == f"… and {40 - (len(lines) - 2)} more."
-        assert len(json.dumps(message.payload)) < MAX_DETAILS_BYTES + 6 * MAX_TEXT
-        assert 0 < len(alert["conditions"]) == 40 - alert["conditions_left_out"]
-
-    def test_the_furthest_behind_come_first(self) -> None:
-        message = compose(
-            behind(system("c", 21, 1.0), system("b", 99, 5.0), system("a", 99, 7.0)), NOW
-        )
-
-        hosts = [condition["hostname"] for condition in alert_of(message)["conditions"]]
-        assert hosts == ["a", "b", "c"]
-
-    def test_a_heading_sums_up_and_the_report_is_linked(self) -> None:
-        links = Links(None, "https://example.org/report")
-
-        message = compose(behind(system("a", 99, 7.0)), NOW, links=links, heading="1 of 7:")
-
-        assert text_of(message).split("\n") == [
-            "flakelag: 1 of 7:",
-            "• `a` (flake `infra`) is 99 commits and 7h 0m behind.",
-            "https://example.org/report",
-        ]
-        assert alert_of(message)["report_url"] == "https://example.org/report"
-
-    def test_without_a_condition_there_is_no_message(self) -> None:
-        assert compose_if_any([], NOW) is None
-
-    def test_a_checks_words_mention_nobody(self) -> None:
-        outcome = CheckOutcome(
-            "a", "c", passed=False, severity="ERROR", description="<!here> @channel\n![x](http://y)"
-        )
-
-        text = decide_on_runs(NOTHING_NOTIFIED, [succeeded(outcome)]).new[0].text
-
-        assert text.endswith("(ERROR): &lt;!here&gt; @\u200bchannel ![x]\u200b(http://y)")
