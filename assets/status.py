@@ -21,7 +21,7 @@ from assets.publishing.checks import (
     unique_key,
 )
 from assets.publishing.daily_asset import daily_dataset
-from assets.publishing.days import Day, days_as_of
+from assets.publishing.days import Day, days_as_of, not_closed
 from assets.publishing.interfaces import ReportStore
 from assets.publishing.loading import FleetLoader
 from assets.publishing.partitions import StepEvents, publish_days
@@ -64,6 +64,8 @@ def system_deployment_status(
         ]
 
     days = days_as_of(context.partition_keys, loaded.extracted_at)
+    if (reason := not_closed(days, pd.Timestamp.now("UTC"))) is not None:
+        context.log.warning(reason)
     yield from publish_days(context, SYSTEM_DEPLOYMENT_STATUS, days, reports, compute)
 
 

@@ -216,6 +216,10 @@ class ReportStore:
             footer.extracted_at,
         )
 
+    def has(self, dataset: Dataset, date: dt.date) -> bool:
+        """Whether anything is published for one day."""
+        return self._path(dataset, date).exists()
+
     def published_dates(self, dataset: Dataset) -> list[dt.date]:
         """The days (UTC) that are published, ascending."""
         files = (self.root / dataset.name).glob(f"{_PARTITION_KEY}*/{_PARTITION_FILE}")

@@ -43,14 +43,15 @@ _HISTORY = {
 
 
 class FixedReading:
-    """A fleet database that is always read at the same instant."""
+    """A fleet database whose clock shows an instant of ours."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, extracted_at: dt.datetime = EXTRACTED_AT) -> None:
         self._database = FleetDatabase(SecretStr(url))
+        self._extracted_at = extracted_at
 
     def extract(self, sink: ExtractSink) -> ExtractSummary:
         """Reads the real database; only the instant is ours."""
-        return dataclasses.replace(self._database.extract(sink), extracted_at=EXTRACTED_AT)
+        return dataclasses.replace(self._database.extract(sink), extracted_at=self._extracted_at)
 
 
 def digests_of(generation: Generation, server: EmbeddedPostgres, folder: Path) -> dict[str, str]:
