@@ -5,51 +5,23 @@ business), and whether what was read makes sense (the asset checks' business).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pyarrow as pa
 from pydantic import SecretStr
 
 from assets.compute.quarantine import sort_batch
-from assets.publishing.interfaces import ExtractSink
+from assets.publishing.interfaces import ExtractSink, ExtractSummary
 from assets.schemas import QUARANTINE
 from assets.schemas.dictionary import Dataset
 from pipelines.fleet import queries
 from pipelines.fleet.connection import FleetConnection
 from pipelines.fleet.errors import FleetDatabaseUnavailable
-from pipelines.fleet.preflight import FleetShape, Generation, inspect_fleet
+from pipelines.fleet.preflight import FleetShape, inspect_fleet
 from pipelines.fleet.quarantine import QuarantineLog
 
 # Large enough that a batch costs little, small enough that a few of them are nothing.
 BATCH_BYTES = 16 * 2**20
-
-
-@dataclass(frozen=True)
-class ExtractSummary:
-    """What one extract found; for every table, rows read = rows staged + rows quarantined.
-
-    Attributes:
-        extracted_at: the instant, by the server's clock, as of which all tables were read (UTC).
-        generation: of the fleet's schema.
-        server_version: of PostgreSQL, as it counts: 180004 for 18.4.
-        rows_read: by table, `package` derivations aside.
-        rows_staged: by table.
-        rows_quarantined: by table.
-        values_cleared: by `table.column`, dispensable values that were out of range and are null.
-        optional_tables: names of the optional tables that were read.
-        notes: why other optional tables that exist were not, and what to do.
-    """
-
-    extracted_at: datetime
-    generation: Generation
-    server_version: int
-    rows_read: Mapping[str, int]
-    rows_staged: Mapping[str, int]
-    rows_quarantined: Mapping[str, int]
-    values_cleared: Mapping[str, int]
-    optional_tables: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 class FleetDatabase:
