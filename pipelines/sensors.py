@@ -2,17 +2,15 @@
 
 import datetime as dt
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
 
 import dagster as dg
-from pydantic import SecretStr
 
 from pipelines.alerts.conditions import decide_on_runs, decide_on_systems, systems_behind
 from pipelines.alerts.delivery import post
 from pipelines.alerts.finished_runs import end_of_log, runs_finished_after
 from pipelines.alerts.state import AlertsBusyError, AlertState, AlertStateFile
 from pipelines.alerts.telling import look_and_tell, with_decision
+from pipelines.settings import Settings
 from pipelines.store.published import (
     STATUS_DATASET,
     UnreadableReportsError,
@@ -28,33 +26,7 @@ NO_WEBHOOK = "ALERT_WEBHOOK_URL is not set: nobody is told."
 _STATUS_COLUMNS = ("hostname", "flake_name", "commits_behind", "hours_behind", "behind_since")
 
 
-class AlertSettings(Protocol):
-    """What the sensors need of the settings."""
-
-    @property
-    def alert_webhook_url(self) -> SecretStr | None:
-        """Where messages are posted; None: nowhere."""
-        ...
-
-    @property
-    def alert_commits_behind(self) -> int:
-        """Tell of a system that is behind by more commits than this."""
-        ...
-
-    @property
-    def alert_hours_behind(self) -> float:
-        """Tell of a system that is behind by more hours than this."""
-        ...
-
-    @property
-    def reports_dir(self) -> Path:
-        """Where reports are published, and where what was told is kept."""
-        ...
-
-
-def build_sensors(
-    settings_provider: Callable[[], AlertSettings],
-) -> list[dg.SensorDefinition]:
+def build_sensors(settings_provider: Callable[[], Settings]) -> list[dg.SensorDefinition]:
     """The sensors of flakelag.
 
     They run by default, and skip as long as no webhook is set: setting `ALERT_WEBHOOK_URL` is all
@@ -99,9 +71,7 @@ def build_sensors(
     return [tell_of_failures, tell_of_systems_behind]
 
 
-def _tell(
-    settings: AlertSettings, name: str, look: Callable[[AlertState], AlertState]
-) -> dg.SkipReason:
+def _tell(settings: Settings, name: str, look: Callable[[AlertState], AlertState]) -> dg.SkipReason:
     url = settings.alert_webhook_url
     if url is None:
         return dg.SkipReason(NO_WEBHOOK)
@@ -112,7 +82,7 @@ def _tell(
         return dg.SkipReason(str(reason))
 
 
-def _look_at_systems(state: AlertState, settings: AlertSettings) -> AlertState:
+def _look_at_systems(state: AlertState, settings: Settings) -> AlertState:
     file = partition_files(settings.reports_dir, STATUS_DATASET)[-1]
     thresholds = (settings.alert_commits_behind, settings.alert_hours_behind)
     # Taken before reading: if the file is replaced in between, the next tick looks again.

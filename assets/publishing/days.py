@@ -31,11 +31,6 @@ class Day:
     snapshot_at: pd.Timestamp
     extracted_at: pd.Timestamp
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the partition stands for the whole day."""
-        return self.snapshot_at == end_of(self.date)
-
 
 def end_of(date: dt.date) -> pd.Timestamp:
     """The first instant (UTC) after the day."""

@@ -5,7 +5,6 @@ business), and whether what was read makes sense (the asset checks' business).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -13,14 +12,14 @@ import pyarrow as pa
 from pydantic import SecretStr
 
 from assets.compute.quarantine import sort_batch
-from assets.publishing.interfaces import ExtractSink
+from assets.publishing.interfaces import ExtractSink, ExtractSummary
 from assets.schemas import OPTIONAL_TABLES, QUARANTINE, REQUIRED_TABLES, SOURCE_TABLES
 from assets.schemas.dictionary import Dataset
 from assets.schemas.source import DERIVATIONS, SYSTEM_STATES
 from pipelines.fleet import queries
 from pipelines.fleet.connection import FleetConnection
 from pipelines.fleet.errors import FleetDatabaseError, FleetDatabaseUnavailable
-from pipelines.fleet.preflight import SCHEMA, FleetShape, Generation, inspect_fleet
+from pipelines.fleet.preflight import SCHEMA, FleetShape, inspect_fleet
 from pipelines.fleet.quarantine import QuarantineLog
 from pipelines.fleet.reported_paths import ReportedPaths
 
@@ -30,33 +29,6 @@ PATHS_A_LOOK_UP = 1_000
 
 # What hosts report comes first: by it we know which package derivations are needed.
 _READING_ORDER = sorted(SOURCE_TABLES, key=lambda table: (table != SYSTEM_STATES, table.name))
-
-
-@dataclass(frozen=True)
-class ExtractSummary:
-    """What one extract found; for every table, rows read = rows staged + rows quarantined.
-
-    Attributes:
-        extracted_at: the instant, by the server's clock, as of which all tables were read (UTC).
-        generation: of the fleet's schema.
-        server_version: of PostgreSQL, as it counts: 180004 for 18.4.
-        rows_read: by table, `package` derivations aside.
-        rows_staged: by table.
-        rows_quarantined: by table.
-        values_cleared: by `table.column`, dispensable values that were out of range and are null.
-        optional_tables: names of the optional tables that were read.
-        notes: why other optional tables that exist were not, and what to do.
-    """
-
-    extracted_at: datetime
-    generation: Generation
-    server_version: int
-    rows_read: Mapping[str, int]
-    rows_staged: Mapping[str, int]
-    rows_quarantined: Mapping[str, int]
-    values_cleared: Mapping[str, int]
-    optional_tables: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 class FleetDatabase:

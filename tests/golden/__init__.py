@@ -17,7 +17,7 @@ import psycopg
 import pyarrow as pa
 from pydantic import SecretStr
 
-from assets.publishing.interfaces import ExtractSink
+from assets.publishing.interfaces import ExtractSink, ExtractSummary
 from assets.publishing.layout import ANALYSTS_FILE, METRICS_FILE, page_of
 from assets.schemas import PUBLISHED_DATASETS, SOURCE_TABLES
 from pipelines.demo.ensure import grant_reader_role
@@ -25,7 +25,7 @@ from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import fill_database
 from pipelines.demo.source_schema import Generation
 from pipelines.embedded.postgres import EmbeddedPostgres
-from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
+from pipelines.fleet.extraction import FleetDatabase
 from tests.integration.pipeline import Pipeline, failures, quiet_instance
 
 DIGESTS = Path(__file__).with_name("digests.json")

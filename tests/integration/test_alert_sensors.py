@@ -4,14 +4,15 @@ import itertools
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from pydantic import SecretStr
+from pydantic_settings import SettingsConfigDict
 
+import pipelines.settings
 from pipelines.alerts.delivery import DeliveryError
 from pipelines.alerts.state import AlertState, AlertStateFile
 from pipelines.sensors import NO_WEBHOOK, build_sensors
@@ -23,12 +24,8 @@ CANARY = "c4n4ry-password"
 _INSTANTS = itertools.count(1_000_000_000, 1_000_000_000)
 
 
-@dataclass
-class Settings:
-    alert_webhook_url: SecretStr | None
-    reports_dir: Path
-    alert_commits_behind: int = 20
-    alert_hours_behind: float = 168.0
+class Settings(pipelines.settings.Settings):
+    model_config = SettingsConfigDict(frozen=False)
 
 
 class Source:
@@ -46,7 +43,8 @@ def webhook() -> Iterator[WebhookServer]:
 
 @pytest.fixture
 def settings(webhook: WebhookServer, tmp_path: Path) -> Settings:
-    return Settings(SecretStr(webhook.url(f"/services/{CANARY}")), tmp_path / "reports")
+    url = SecretStr(webhook.url(f"/services/{CANARY}"))
+    return Settings(alert_webhook_url=url, reports_dir=tmp_path / "reports")
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,17 @@ NOON = pd.Timestamp("2026-03-10T12:00:00.000001Z")
 def test_today_is_as_of_the_extract() -> None:
     day = day_as_of(dt.date(2026, 3, 10), NOON)
     assert day.snapshot_at == NOON
-    assert not day.is_over
 
 
 def test_a_past_day_is_as_of_its_end() -> None:
     day = day_as_of(dt.date(2026, 3, 9), NOON)
     assert day.snapshot_at == pd.Timestamp("2026-03-10T00:00:00Z")
     assert day.extracted_at == NOON
-    assert day.is_over
 
 
 def test_a_day_read_right_after_its_end_is_closed() -> None:
-    assert day_as_of(dt.date(2026, 3, 9), pd.Timestamp("2026-03-10T00:00:00Z")).is_over
+    midnight = pd.Timestamp("2026-03-10T00:00:00Z")
+    assert day_as_of(dt.date(2026, 3, 9), midnight).snapshot_at == midnight
 
 
 def test_a_day_that_has_not_begun_is_refused() -> None:
