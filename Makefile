@@ -42,7 +42,7 @@ check: $(INSTALLED) ## Lint, check format, spelling and types, and look for secr
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/typos
-	@$(BIN)/pre-commit run secrets --all-files
+	@PRE_COMMIT_HOME=$(VENV)/pre-commit $(BIN)/pre-commit run secrets --all-files
 	@$(BIN)/mypy
 
 fix: $(INSTALLED) ## Format the code, and mend what the linter can mend by itself.
