@@ -84,9 +84,9 @@ def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
 
 @each_page
 def test_every_file_and_folder_that_is_named_is_there(page: Path) -> None:
-    for quoted in quotations(page):
-        if quoted.startswith(FOLDERS) and re.fullmatch(r"[\w./-]+", quoted):
-            assert (ROOT / quoted).exists(), quoted
+    for word in " ".join([*quotations(page), *commands(page)]).split():
+        if word.startswith(FOLDERS) and re.fullmatch(r"[\w./-]+", word):
+            assert (ROOT / word).exists(), word
 
 
 @each_page
