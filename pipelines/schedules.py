@@ -11,6 +11,7 @@ from pipelines.instance.runs import (
     IN_PROGRESS,
     fail_runs_of_killed_commands_unless_one_runs,
 )
+from pipelines.instance.tags import PARTITION_TAG
 from pipelines.jobs import FLEET_STATUS_JOB
 from pipelines.store.atomic_files import ReportStoreError
 from pipelines.store.report_store import ReportStore
@@ -19,8 +20,6 @@ QUARTER_OF_AN_HOUR = dt.timedelta(minutes=15)
 
 DAYS_CAUGHT_UP = 7
 """How many days are closed by themselves after the daemon was down; the rest is a backfill."""
-
-PARTITION_TAG = "dagster/partition"
 
 
 def reason_to_skip(

@@ -5,6 +5,7 @@ so they are `SecretStr`: no log, event or traceback shows them.
 """
 
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from dotenv import load_dotenv
 from pydantic import (
@@ -13,9 +14,22 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LONGEST_HOURS = 1_000_000
+"""More than a century: what is larger was not meant, and infinity can't be counted with."""
+
+MOST_COMMITS = 1_000_000_000
+
+LONGEST_PAUSE_SECONDS = 86_400
+
+LONGEST_TIMEOUT_SECONDS = 2_147_483
+"""PostgreSQL counts its time-outs in milliseconds, in 32 bits."""
+
+LONGEST_LINK = 1_000
 
 
 class SettingsError(Exception):
@@ -55,25 +69,64 @@ class Settings(BaseSettings):
         "`postgresql://user@/database?host=/its/folder`. Unset: SQLite in `DAGSTER_HOME`.",
     )
     fleet_statement_timeout_seconds: PositiveInt = Field(
-        default=300, description="How long one read of the fleet database may take."
+        default=300,
+        le=LONGEST_TIMEOUT_SECONDS,
+        description="How long one read of the fleet database may take.",
     )
     fleet_lock_timeout_seconds: PositiveInt = Field(
-        default=10, description="How long to wait for a table that its owner is altering."
+        default=10,
+        le=LONGEST_TIMEOUT_SECONDS,
+        description="How long to wait for a table that its owner is altering.",
     )
     extract_retry_seconds: PositiveFloat = Field(
         default=15,
+        le=LONGEST_PAUSE_SECONDS,
         description="Pause before the first retry of a failed extraction; it doubles each time.",
     )
     alert_webhook_url: SecretStr | None = Field(
         default=None,
-        description="Where alerts are posted as JSON. Unset: nobody is told.",
+        description="Where alerts are posted as JSON. Unset: nowhere.",
+    )
+    flakelag_ui_url: str | None = Field(
+        default=None,
+        description="Where Dagster's UI is for those who get alerts, such as "
+        "`https://dagster.example.org`. Unset: alerts of runs have no link.",
+    )
+    flakelag_report_url: str | None = Field(
+        default=None,
+        description="Where the report page is for those who get alerts. Unset: alerts have no "
+        "link to it.",
     )
     alert_commits_behind: PositiveInt = Field(
-        default=20, description="Tell when a system is newly behind by more commits than this."
+        default=20,
+        le=MOST_COMMITS,
+        description="Alert when a system is newly behind by more commits than this.",
     )
     alert_hours_behind: PositiveFloat = Field(
-        default=168, description="Tell when a system is newly behind by more hours than this."
+        default=168,
+        le=LONGEST_HOURS,
+        description="Alert when a system is newly behind by more hours than this.",
     )
+
+    @field_validator("flakelag_ui_url", "flakelag_report_url")
+    @classmethod
+    def _check_link(cls, url: str | None, field: ValidationInfo) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = SplitResult("", "", "", "", "")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable():
+            raise ValueError("not an address that begins with http:// or https://")
+        if "@" in parts.netloc:
+            # It goes to whoever gets an alert.
+            raise ValueError("an address that is sent around must hold no password")
+        if field.field_name == "flakelag_ui_url" and (parts.query or parts.fragment):
+            raise ValueError("the address of pages below it can't hold ? or #")
+        if " " in url or len(url) > LONGEST_LINK:
+            raise ValueError(f"an address has no blank and at most {LONGEST_LINK} characters")
+        return url.rstrip("/")
 
     @field_validator("reports_dir", "flakelag_var_dir", "dagster_home")
     @classmethod

@@ -14,6 +14,7 @@ import pandas as pd
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.publishing.conformity import Problem, Rule
+from assets.publishing.display import display_name
 from assets.schemas import Dataset
 
 Measured = Mapping[str, int | float | str]
@@ -257,7 +258,7 @@ def judge_counts_sum(counts: FlakeCounts) -> Verdict:
     by_status = counts.flakes[[f"systems_{status}" for status in DEPLOYMENT_STATUSES]]
     inconsistent = counts.flakes[by_status.sum(axis="columns") != counts.flakes["systems_total"]]
     if not inconsistent.empty:
-        names = list(inconsistent["flake_name"].head(EXAMPLES))
+        names = ", ".join(map(display_name, inconsistent["flake_name"].head(EXAMPLES)))
         return Verdict(False, f"The counts by status do not add up to the total for {names}.")
     in_a_flake = int(counts.status["flake_id"].isin(counts.flakes["flake_id"]).sum())
     counted = int(counts.flakes["systems_total"].sum())
@@ -315,7 +316,7 @@ def judge_quiet_flakes(quiet: pd.DataFrame) -> Verdict:
         return Verdict(True, "Every flake's newest commit is as recent as usual.", {"flakes": 0})
     shown = quiet.head(EXAMPLES)
     named = ", ".join(
-        f"{name} ({hours / 24:.0f} days)"
+        f"{display_name(name)} ({hours / 24:.0f} days)"
         for name, hours in zip(shown["flake_name"], shown["age_hours"], strict=True)
     )
     return Verdict(

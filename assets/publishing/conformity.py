@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.publishing.display import display_name, display_sentence
 from assets.schemas.dictionary import DATE, INSTANT, INTEGER, NUMBER, TEXT, Column, Dataset
 
 _KINDS_OF_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -82,7 +83,7 @@ def to_arrow(dataset: Dataset, frame: pd.DataFrame) -> pa.Table:
             try:
                 arrays[column.name] = _to_array(column, frame[column.name])
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                text = f"{dataset.name}.{column.name}: {error}."
+                text = f"{dataset.name}.{column.name}: {display_sentence(str(error))}."
                 problems.append(Problem(Rule.COLUMNS, text))
     if problems:
         raise UnpublishableDataError(dataset, problems)
@@ -108,7 +109,7 @@ def find_problems(dataset: Dataset, table: pa.Table, *, in_part: bool = False) -
     try:
         table.validate(full=True)
     except pa.ArrowInvalid as error:
-        return [Problem(Rule.VALUES, f"{dataset.name}: {error}.")]
+        return [Problem(Rule.VALUES, f"{dataset.name}: {display_sentence(str(error))}.")]
     for column in dataset.columns:
         problems.extend(_wrong_values(dataset, table, column))
     if not in_part:
@@ -198,13 +199,13 @@ def _wrong_values(dataset: Dataset, table: pa.Table, column: Column) -> list[Pro
     if column.allowed is not None:
         allowed = pa.array(column.allowed, TEXT)
         wrong = pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=allowed)))
-        first = pc.first(values.filter(wrong)).as_py()
+        shown = display_name(str(pc.first(values.filter(wrong)).as_py()))
         problems += _rows_at_fault(
             Rule.CLOSED_SET,
             dataset,
             table,
             wrong,
-            f"{dataset.name}.{column.name}: {first!r}, which is none of "
+            f"{dataset.name}.{column.name}: '{shown}', which is none of "
             f"{', '.join(column.allowed)},",
         )
     if column.type == NUMBER:
@@ -247,4 +248,6 @@ def rows_in_words(count: int) -> str:
 
 def key_of(dataset: Dataset, table: pa.Table, row: int) -> str:
     """The key of one row, for a message."""
-    return ", ".join(f"{name}={table[name][row].as_py()!s}" for name in dataset.key)
+    return ", ".join(
+        f"{name}={display_name(str(table[name][row].as_py()))}" for name in dataset.key
+    )

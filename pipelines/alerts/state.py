@@ -1,10 +1,9 @@
-"""What people were told of, kept in a file, so that a restart neither repeats nor loses a message.
+"""What was alerted of, kept in a file, so that a restart neither repeats nor loses a message.
 
 Not in the sensor's cursor: Dagster stores that only when a tick ends well, and stores it anew with
 every tick, while this is written before a message goes out and can name every system of a fleet.
 """
 
-import datetime as dt
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from pipelines.alerts.conditions import Condition
 from pipelines.alerts.messages import Message
 
 
@@ -22,27 +22,46 @@ class AlertStateError(Exception):
 
 
 class AlertsBusyError(Exception):
-    """Another process is telling people at this moment."""
+    """Another process delivers alerts at this moment."""
 
 
 class AlertState(BaseModel):
-    """What one kind of alert has seen and told.
+    """What one kind of alert has seen and sent.
 
     Attributes:
         version: of this layout.
         position: up to where the source was seen; None before the first look.
-        told: ids of the conditions that stand and were told.
+        notified: ids of the conditions that stand and were alerted of, also those undelivered.
         pending: a message that is decided on but not delivered yet.
-        not_before: the webhook asked to be left alone until then.
+        undelivered: ids of the conditions that it is about.
+        undelivered_of_runs: of these, the ones that finished runs have left; a snapshot shows its
+            own again. Empty beside a message that an earlier version composed.
+        not_before: the receiver asked to be left alone until then.
     """
 
     model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     position: int | str | None = None
-    told: frozenset[str] = frozenset()
+    # Files of earlier versions say `told`.
+    notified: frozenset[str] = Field(
+        default=frozenset(), validation_alias=AliasChoices("notified", "told")
+    )
     pending: Message | None = None
-    not_before: dt.datetime | None = None
+    undelivered: frozenset[str] = frozenset()
+    undelivered_of_runs: tuple[Condition, ...] = ()
+    not_before: AwareDatetime | None = None
+
+    def without_pending(self) -> "AlertState":
+        """The state when no message waits any more."""
+        return self.model_copy(
+            update={
+                "pending": None,
+                "undelivered": frozenset(),
+                "undelivered_of_runs": (),
+                "not_before": None,
+            }
+        )
 
 
 class AlertStateFile:
@@ -86,7 +105,7 @@ class AlertStateFile:
         except ValidationError:
             raise AlertStateError(
                 f"{self._path} can't be understood. Delete it to begin anew; what stands then is "
-                "told once more."
+                "alerted of once more."
             ) from None
 
     def save(self, state: AlertState) -> None:

@@ -5,8 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.instants import utc_minute
 from pipelines.commands.terminal import Display, TextColumn, table_lines
-from pipelines.printable import duration
+from pipelines.durations import duration
 from pipelines.store.published import STATUS_DATASET, read_columns
 
 FURTHEST = 5
@@ -45,7 +46,7 @@ def triage_lines(reports_dir: Path, date: dt.date, display: Display) -> list[str
     # The snapshot is in triage order: the furthest behind come first.
     furthest = [row for row in rows if row["deployment_status"] == "behind"][:FURTHEST]
     lines = [
-        f"{len(rows):,} systems as of {rows[0]['snapshot_at']:%Y-%m-%d %H:%M} UTC",
+        f"{len(rows):,} systems as of {utc_minute(rows[0]['snapshot_at'])}",
         *_indented(
             [
                 TextColumn("status", list(DEPLOYMENT_STATUSES)),

@@ -25,6 +25,7 @@ from adbc_driver_postgresql import dbapi as adbc_postgresql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from assets.publishing.display import display_sentence
 from pipelines.fleet.errors import (
     FleetDatabaseError,
     FleetDatabaseMisconfigured,
@@ -144,7 +145,7 @@ class FleetServer:
         """What the server or libpq said, withheld if it quotes a secret."""
         if any(secret.get_secret_value() in text for secret in self.secrets):
             return "(its message quotes the password and is withheld)"
-        return " ".join(text.split())
+        return display_sentence(text)
 
 
 class FleetConnection:

@@ -15,6 +15,7 @@ from typing import Self
 import pyarrow as pa
 
 from assets.compute.quarantine import SortedBatch, UnusableRow
+from assets.publishing.display import display_name
 from assets.schemas import QUARANTINE
 from assets.schemas.dictionary import Dataset
 from assets.schemas.source import SYSTEM_STATES
@@ -138,7 +139,8 @@ class QuarantineLog:
         lines = [f"  - {SCHEMA}.{table}: {unusable:,} of {of:,} {what} ({unusable / of:.1%})"]
         for (column, reason), count in self._faults[table].most_common():
             examples = "; ".join(
-                f"{row.row_key or 'unreadable key'}: {_excerpt(row.raw_text)}"
+                f"{display_name(row.row_key or 'unreadable key', _LONGEST_EXAMPLE)}: "
+                f"'{display_name(row.raw_text, _LONGEST_EXAMPLE)}'"
                 for row in self._examples[table, column, reason]
             )
             lines.append(f"    {SCHEMA}.{table}.{column}: {count:,} {reason} (by key, {examples})")
@@ -159,9 +161,3 @@ class QuarantineLog:
             for batch in pa.ipc.open_stream(self._file):
                 if batch["source_table"][0].as_py() == f"{SCHEMA}.{table}":
                     yield batch
-
-
-def _excerpt(text: str) -> str:
-    """A hostile value, fit for a log: no control characters, not without end."""
-    shown = text if len(text) <= _LONGEST_EXAMPLE else f"{text[:_LONGEST_EXAMPLE]}…"
-    return ascii(shown)

@@ -15,6 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from assets.publishing.display import display_sentence
 from assets.publishing.interfaces import OutsideFailure
 
 # A server that vanishes without a word is noticed after a minute, not after the kernel's two hours.
@@ -169,6 +170,7 @@ def _refusal(said: str, target: str) -> HistoryDatabaseError:
 def _explained(error: psycopg.Error, doing: str, target: str) -> HistoryDatabaseError:
     """Translates an error of an open connection; the server's words hold none of our secrets."""
     said = error.diag.message_primary
+    said = None if said is None else display_sentence(said)
     state = error.sqlstate or ""
     if said is None or state[:2] in {"08", "57"}:
         return HistoryUnavailableError(f"{target} went away while {doing}. Nothing was committed.")

@@ -12,6 +12,7 @@ import psycopg
 import pyarrow as pa
 from pydantic import SecretStr
 
+from assets.publishing.display import display_sentence
 from assets.publishing.interfaces import LoadOutcome
 from assets.schemas.dictionary import Dataset
 from pipelines.history import migration
@@ -132,7 +133,7 @@ class HistoryDatabase:
             except psycopg.errors.UniqueViolation as error:
                 raise HistoryDataError(
                     f"Two rows for {SCHEMA}.{table.dataset.name} have the same key: "
-                    f"{error.diag.message_detail} Nothing was written."
+                    f"{display_sentence(error.diag.message_detail or '')} Nothing was written."
                 ) from None
 
 

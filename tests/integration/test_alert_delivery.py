@@ -1,6 +1,7 @@
 """Messages on their way to a real HTTP server, and what is kept of them when it is out of order."""
 
 import datetime as dt
+import json
 import logging
 import socket
 import threading
@@ -13,14 +14,27 @@ import pytest
 from filelock import FileLock
 from pydantic import SecretStr
 
-from pipelines.alerts.conditions import Decision, decide_on_systems, systems_behind
-from pipelines.alerts.delivery import DeliveryError, Patience, post
+from pipelines.alerts.conditions import systems_behind
+from pipelines.alerts.decisions import Decision, decide_on_systems
+from pipelines.alerts.delivery import (
+    LONGEST_SILENCE,
+    DeliveryError,
+    DeliveryLimits,
+    MessageRefusedError,
+    pause_asked_for,
+    post,
+)
 from pipelines.alerts.messages import Message, compose
+from pipelines.alerts.notification import notify, with_decision
 from pipelines.alerts.state import AlertsBusyError, AlertState, AlertStateError, AlertStateFile
-from pipelines.alerts.telling import look_and_tell, with_decision
 from tests.integration.webhook_server import (
     DRIP,
+    ENDLESS_BODY,
+    ENDLESS_CONTINUE,
+    ENDLESS_HEADERS,
+    ENDLESS_LINE,
     HANG_UP,
+    NO_HTTP,
     STALL,
     Answer,
     WebhookServer,
@@ -28,7 +42,7 @@ from tests.integration.webhook_server import (
 )
 
 NOW = dt.datetime(2026, 11, 23, 9, 0, tzinfo=dt.UTC)
-PATIENCE = Patience(connect_seconds=1, read_seconds=0.3, pause_seconds=0.01)
+LIMITS = DeliveryLimits(connect_seconds=1, read_seconds=0.3, pause_seconds=0.01)
 CANARY = "T0CANARY"
 
 
@@ -43,7 +57,7 @@ def state_file(tmp_path: Path) -> AlertStateFile:
     return AlertStateFile(tmp_path, "systems_behind")
 
 
-def decide(told: frozenset[str], *hostnames: str) -> Decision:
+def decide(notified: frozenset[str], *hostnames: str) -> Decision:
     rows = [
         {
             "hostname": hostname,
@@ -54,11 +68,13 @@ def decide(told: frozenset[str], *hostnames: str) -> Decision:
         }
         for hostname in hostnames
     ]
-    return decide_on_systems(told, systems_behind(rows, commits=20, hours=168))
+    return decide_on_systems(notified, systems_behind(rows, commits=20, hours=168))
 
 
 def message(*hostnames: str) -> Message:
-    return compose(decide(frozenset(), *hostnames).new, NOW)
+    composed = compose(decide(frozenset(), *hostnames).new, NOW)
+    assert composed is not None
+    return composed
 
 
 def secret(url: str) -> SecretStr:
@@ -78,7 +94,7 @@ class TestPost:
     ) -> None:
         sent = message("web-1")
 
-        post(secret(webhook.url()), sent, PATIENCE)
+        post(secret(webhook.url()), sent, LIMITS)
 
         received = webhook.received[0]
         assert received.body == sent.payload
@@ -96,7 +112,7 @@ class TestPost:
     ) -> None:
         webhook.answers.extend([trouble, trouble])
 
-        post(secret(webhook.url()), message("web-1"), PATIENCE)
+        post(secret(webhook.url()), message("web-1"), LIMITS)
 
         assert len(webhook.received) == 3
         assert len(set(webhook.keys())) == 1
@@ -105,18 +121,18 @@ class TestPost:
     def test_trouble_that_lasts_is_an_error(self, webhook: WebhookServer, trouble: Answer) -> None:
         webhook.answers.extend([trouble] * 9)
 
-        with pytest.raises(DeliveryError, match="is kept and goes out at the next tick"):
-            post(secret(webhook.url()), message("web-1"), PATIENCE)
+        with pytest.raises(DeliveryError, match="is kept and goes out at a later tick"):
+            post(secret(webhook.url()), message("web-1"), LIMITS)
 
-        assert len(webhook.received) == PATIENCE.attempts
+        assert len(webhook.received) == LIMITS.attempts
 
     def test_an_answer_that_drips_in_is_given_up_and_cut_off(self, webhook: WebhookServer) -> None:
         webhook.answers.extend([DRIP] * 2)
-        patience = Patience(attempts=2, read_seconds=1, attempt_seconds=0.3, pause_seconds=0.01)
+        limits = DeliveryLimits(attempts=2, read_seconds=1, attempt_seconds=0.3, pause_seconds=0.01)
         before = set(threading.enumerate())
 
         with pytest.raises(DeliveryError, match="did not answer in time"):
-            post(secret(webhook.url()), message("web-1"), patience)
+            post(secret(webhook.url()), message("web-1"), limits)
 
         for thread in set(threading.enumerate()) - before:
             # Those of the webhook end when they notice, those of the attempts at once.
@@ -126,20 +142,48 @@ class TestPost:
         assert webhook.hung_up_on == 2
 
     @pytest.mark.parametrize(
-        ("answer", "words"),
-        [
-            (Answer(404), r"refused the message \(404\): check ALERT_WEBHOOK_URL"),
-            (Answer(301, {"Location": "/elsewhere"}), r"redirects \(301\)"),
-        ],
+        "answer",
+        [ENDLESS_BODY, ENDLESS_HEADERS, ENDLESS_LINE, ENDLESS_CONTINUE, NO_HTTP],
+        ids=["body", "headers", "line", "continue", "no HTTP"],
     )
-    def test_a_refusal_is_not_tried_again_at_once(
-        self, webhook: WebhookServer, answer: Answer, words: str
-    ) -> None:
+    def test_an_answer_without_end_ends(self, webhook: WebhookServer, answer: Answer) -> None:
         webhook.answers.append(answer)
+        limits = DeliveryLimits(attempts=1, attempt_seconds=0.5)
+        before = set(threading.enumerate())
 
-        with pytest.raises(DeliveryError, match=words):
-            post(secret(webhook.url()), message("web-1"), PATIENCE)
+        if answer == ENDLESS_BODY:
+            # It was taken; what it says beyond that is not read.
+            post(secret(webhook.url()), message("web-1"), limits)
+        else:
+            with pytest.raises(DeliveryError, match="is kept"):
+                post(secret(webhook.url()), message("web-1"), limits)
 
+        for thread in set(threading.enumerate()) - before:
+            thread.join(5)
+            assert not thread.is_alive()
+
+    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    def test_a_redirect_is_not_followed_nor_tried_again_at_once(
+        self, webhook: WebhookServer, status: int
+    ) -> None:
+        webhook.answers.append(Answer(status, {"Location": "/elsewhere"}))
+
+        with pytest.raises(DeliveryError, match=rf"redirects \({status}\).* is kept"):
+            post(secret(webhook.url()), message("web-1"), LIMITS)
+
+        assert len(webhook.received) == 1
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 413, 422, 431, 451, 499])
+    def test_a_message_that_is_refused_for_good_says_what_is_lost(
+        self, webhook: WebhookServer, status: int
+    ) -> None:
+        webhook.answers.append(Answer(status))
+
+        with pytest.raises(MessageRefusedError) as refusal:
+            post(secret(webhook.url()), message("web-1"), LIMITS)
+
+        assert f"refused the message for good ({status})" in str(refusal.value)
+        assert "`web-1` (flake `infra`) is 30 commits" in str(refusal.value)
         assert len(webhook.received) == 1
 
     def test_a_short_pause_that_the_webhook_asks_for_is_kept_and_a_long_one_is_handed_on(
@@ -148,20 +192,63 @@ class TestPost:
         webhook.answers.extend([Answer(429, {"Retry-After": "0"}), Answer(503, _in_an_hour())])
 
         with pytest.raises(DeliveryError) as refusal:
-            post(secret(webhook.url()), message("web-1"), PATIENCE)
+            post(secret(webhook.url()), message("web-1"), LIMITS)
 
         assert len(webhook.received) == 2
-        assert refusal.value.retry_after == pytest.approx(3600, abs=60)
+        assert refusal.value.retry_after is not None
+        assert refusal.value.retry_after.total_seconds() == pytest.approx(3600, abs=60)
 
-    @pytest.mark.parametrize("retry_after", ["soon", "-5", "Wed, 99 Nov 2026"])
+    @pytest.mark.parametrize(
+        "retry_after",
+        [
+            "soon",
+            "-5",
+            "nan",
+            "inf",
+            "-inf",
+            "1e3",
+            "5.5",
+            "5_0",
+            "\u0665",
+            "",
+            "Wed, 99 Nov 2026",
+            "Wed, 21 Oct 99999 07:28:00 GMT",
+            "Mon, 01 Jan 2035 00:00:00 +99999999999999999999",
+        ],
+    )
     def test_a_senseless_pause_is_disregarded(
         self, webhook: WebhookServer, retry_after: str
     ) -> None:
-        webhook.answers.append(Answer(503, {"Retry-After": retry_after}))
+        assert pause_asked_for(retry_after) is None
+        # HTTP's headers are Latin-1.
+        answered = retry_after.encode("latin-1", "replace").decode("latin-1")
+        webhook.answers.append(Answer(503, {"Retry-After": answered}))
 
-        post(secret(webhook.url()), message("web-1"), PATIENCE)
+        post(secret(webhook.url()), message("web-1"), LIMITS)
 
         assert len(webhook.received) == 2
+
+    @pytest.mark.parametrize(
+        "retry_after",
+        ["3601", "99999999999999", "9" * 400, "9" * 5_000, "Fri, 31 Dec 9999 23:59:59 GMT"],
+    )
+    def test_a_pause_without_end_ends_after_an_hour(self, retry_after: str) -> None:
+        assert pause_asked_for(retry_after) == LONGEST_SILENCE
+
+    @pytest.mark.parametrize("retry_after", ["0", " 0 ", "Mon, 01 Jan 0001 00:00:00 GMT"])
+    def test_a_pause_that_is_over_is_none_at_all(self, retry_after: str) -> None:
+        assert pause_asked_for(retry_after) == dt.timedelta()
+
+    @pytest.mark.parametrize("length", ["9" * 30, "9" * 5_000, "-1", "nan"])
+    def test_the_length_of_an_answer_is_no_matter(
+        self, webhook: WebhookServer, length: str
+    ) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
+        webhook.answers.append(Answer(floods=(head, b"x")))
+
+        post(secret(webhook.url()), message("web-1"), LIMITS)
+
+        assert len(webhook.received) == 1
 
     @pytest.mark.parametrize(
         "url",
@@ -183,7 +270,7 @@ class TestPost:
         caplog.set_level(logging.DEBUG)
 
         with pytest.raises(DeliveryError) as failure:
-            post(secret(url.format(port=unused_port())), message("web-1"), PATIENCE)
+            post(secret(url.format(port=unused_port())), message("web-1"), LIMITS)
 
         assert CANARY not in "".join(traceback.format_exception(failure.value))
         assert CANARY not in caplog.text
@@ -194,7 +281,7 @@ class TestPost:
         caplog.set_level(logging.DEBUG)
         webhook.answers.append(Answer(503))
 
-        post(secret(webhook.url(f"/services/{CANARY}")), message("web-1"), PATIENCE)
+        post(secret(webhook.url(f"/services/{CANARY}")), message("web-1"), LIMITS)
 
         assert webhook.received[0].path == f"/services/{CANARY}"
         assert CANARY not in caplog.text
@@ -213,10 +300,11 @@ class Fleet:
 
     def look(self, state: AlertState) -> AlertState:
         self.looks += 1
-        return with_decision(state, decide(state.told, *self.hostnames), self.looks, NOW)
+        decision = decide(state.notified - state.undelivered, *self.hostnames)
+        return with_decision(state, decision, self.looks, compose(decision.new, NOW))
 
 
-class TestLookAndTell:
+class TestNotify:
     @pytest.fixture(autouse=True)
     def _parts(self, webhook: WebhookServer, state_file: AlertStateFile) -> None:
         self.webhook = webhook
@@ -224,13 +312,19 @@ class TestLookAndTell:
 
     def tick(self, fleet: Fleet, now: dt.datetime = NOW) -> str:
         url = secret(self.webhook.url())
-        return look_and_tell(self.file, fleet.look, lambda sent: post(url, sent, PATIENCE), now)
+        return notify(self.file, fleet.look, lambda sent: post(url, sent, LIMITS), now)
 
     def fail_to_tick(self, fleet: Fleet) -> None:
         with pytest.raises(DeliveryError):
             self.tick(fleet)
 
-    def test_what_stands_is_told_once(self) -> None:
+    def hosts_received(self) -> list[list[str]]:
+        return [
+            [condition["hostname"] for condition in request.body["alert"]["conditions"]]
+            for request in self.webhook.received
+        ]
+
+    def test_what_stands_is_alerted_of_once(self) -> None:
         fleet = Fleet("web-1", "web-2")
 
         first, second = self.tick(fleet), self.tick(fleet)
@@ -239,21 +333,95 @@ class TestLookAndTell:
         assert second == "Nothing new."
         assert len(self.webhook.received) == 1
 
-    def test_a_message_that_was_not_taken_goes_out_at_a_later_tick_unchanged(self) -> None:
-        self.webhook.answers.extend([Answer(500)] * 6)
+    def test_a_message_that_was_not_taken_goes_out_at_a_later_tick_under_its_key(self) -> None:
+        self.webhook.answers.extend([Answer(500)] * 3)
         fleet = Fleet("web-1")
 
         self.fail_to_tick(fleet)
-        fleet.hostnames = ("web-1", "web-2")
-        self.fail_to_tick(fleet)
-        self.tick(fleet)
         self.tick(fleet)
 
-        assert len(set(self.webhook.keys()[:7])) == 1
-        assert "web-1" in self.webhook.texts()[6]
-        assert "web-2" in self.webhook.texts()[7]
-        assert len(self.webhook.received) == 8
+        assert len(self.webhook.received) == 4
+        assert len(set(self.webhook.keys())) == 1
         assert self.tick(fleet) == "Nothing new."
+
+    def test_after_an_outage_one_message_has_all_that_is_still_true_and_nothing_that_passed(
+        self,
+    ) -> None:
+        self.tick(Fleet("old"))
+        self.webhook.answers.extend([Answer(503)] * 12)
+        fleet = Fleet("old")
+
+        for hostnames in (("old", "a"), ("old", "a", "b"), ("b",), ("b", "c", "old")):
+            fleet.hostnames = hostnames
+            self.fail_to_tick(fleet)
+        delivered = self.tick(fleet)
+
+        assert delivered.startswith("Delivered message")
+        assert self.hosts_received()[-1] == ["b", "c", "old"]
+        assert len(self.webhook.received) == 1 + 12 + 1
+        assert self.tick(fleet) == "Nothing new."
+
+    def test_nothing_is_sent_after_an_outage_when_all_has_passed(self) -> None:
+        self.webhook.answers.extend([Answer(503)] * 3)
+        fleet = Fleet("a")
+
+        self.fail_to_tick(fleet)
+        fleet.hostnames = ()
+
+        assert self.tick(fleet) == "Nothing new."
+        assert len(self.webhook.received) == 3
+
+    def test_a_message_that_is_refused_for_good_does_not_keep_the_next_ones_back(self) -> None:
+        self.webhook.answers.append(Answer(400))
+        fleet = Fleet("web-1")
+
+        with pytest.raises(MessageRefusedError, match="web-1"):
+            self.tick(fleet)
+        refused = self.tick(fleet)
+        fleet.hostnames = ("web-1", "web-2")
+        delivered = self.tick(fleet)
+
+        assert refused == "Nothing new."
+        assert delivered.startswith("Delivered message")
+        assert self.hosts_received() == [["web-1"], ["web-2"]]
+
+    def test_a_pause_of_fourteen_digits_is_kept_for_an_hour(self) -> None:
+        self.webhook.answers.append(Answer(429, {"Retry-After": "99999999999999"}))
+        fleet = Fleet("web-1")
+
+        self.fail_to_tick(fleet)
+
+        assert "until 2026-11-23 10:00 UTC" in self.tick(fleet, NOW + dt.timedelta(minutes=59))
+        assert self.tick(fleet, NOW + dt.timedelta(hours=1)).startswith("Delivered")
+
+    def test_a_pause_that_a_clock_set_back_would_make_endless_is_disregarded(self) -> None:
+        self.webhook.answers.append(Answer(429, {"Retry-After": "3000"}))
+        fleet = Fleet("web-1")
+
+        self.fail_to_tick(fleet)
+
+        assert self.tick(fleet, NOW - dt.timedelta(days=30)).startswith("Delivered")
+
+    def test_the_state_of_an_earlier_version_is_taken_over(self, tmp_path: Path) -> None:
+        dated = {
+            "version": 1,
+            "position": 7,
+            "told": ["system_behind:old", "system_behind:web-1"],
+            "pending": {"id": "1a", "payload": {"text": "flakelag: `web-1`", "alert": {}}},
+            "not_before": None,
+        }
+        kept = tmp_path / "_store" / "alerts" / "systems_behind.json"
+        kept.parent.mkdir(parents=True)
+        kept.write_text(json.dumps(dated), encoding="utf-8")
+        fleet = Fleet("old", "web-1", "web-2")
+
+        for _ in range(3):
+            self.tick(fleet)
+
+        assert self.webhook.keys()[0] == "1a"
+        assert len(self.webhook.received) == 2
+        assert "`web-2`" in self.webhook.texts()[1]
+        assert "old" not in self.webhook.texts()[1]
 
     def test_a_crash_after_deciding_loses_nothing(self) -> None:
         fleet = Fleet("web-1")
@@ -262,7 +430,7 @@ class TestLookAndTell:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            look_and_tell(self.file, fleet.look, crash, NOW)
+            notify(self.file, fleet.look, crash, NOW)
         self.tick(fleet)
 
         assert len(self.webhook.received) == 1
@@ -271,11 +439,11 @@ class TestLookAndTell:
         fleet = Fleet("web-1")
 
         def deliver_and_crash(sent: Message) -> None:
-            post(secret(self.webhook.url()), sent, PATIENCE)
+            post(secret(self.webhook.url()), sent, LIMITS)
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            look_and_tell(self.file, fleet.look, deliver_and_crash, NOW)
+            notify(self.file, fleet.look, deliver_and_crash, NOW)
         self.tick(fleet)
 
         assert len(self.webhook.received) == 2
@@ -291,7 +459,7 @@ class TestLookAndTell:
         waiting = self.tick(fleet, NOW + dt.timedelta(minutes=59))
         delivered = self.tick(fleet, NOW + dt.timedelta(minutes=60))
 
-        assert "asked for silence until 2026-11-23 10:00:00+00:00" in waiting
+        assert "asked for silence until 2026-11-23 10:00 UTC" in waiting
         assert delivered.startswith("Delivered message")
         assert len(self.webhook.received) == 2
 
@@ -301,7 +469,7 @@ class TestLookAndTell:
 
         assert self.tick(Fleet("web-1")) == "Nothing new."
 
-    def test_only_one_process_tells_at_a_time(self, tmp_path: Path) -> None:
+    def test_only_one_process_delivers_at_a_time(self, tmp_path: Path) -> None:
         self.tick(Fleet())
         with (
             FileLock(tmp_path / "_store" / "locks" / "alerts-systems_behind.lock"),
@@ -309,10 +477,23 @@ class TestLookAndTell:
         ):
             self.tick(Fleet("web-1"))
 
-    def test_a_state_that_makes_no_sense_says_what_to_do(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "nonsense",
+        [
+            "",
+            '{"version": 1, "told": 5}',
+            '{"version": 2}',
+            '{"position": NaN}',
+            '{"not_before": "2026-11-23T09:00:00"}',
+            '{"not_before": 1e300}',
+        ],
+    )
+    def test_a_state_that_makes_no_sense_says_what_to_do(
+        self, tmp_path: Path, nonsense: str
+    ) -> None:
         self.tick(Fleet("web-1"))
         kept = tmp_path / "_store" / "alerts" / "systems_behind.json"
-        kept.write_text('{"version": 1, "told": 5}', encoding="utf-8")
+        kept.write_text(nonsense, encoding="utf-8")
 
         with pytest.raises(AlertStateError, match=r"systems_behind.json .* Delete it"):
             self.tick(Fleet("web-1"))

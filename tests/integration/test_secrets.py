@@ -26,6 +26,7 @@ import requests
 from psycopg import sql
 from pydantic import SecretStr
 
+from pipelines.alerts.state import AlertState, AlertStateFile
 from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import prepare_instance
 from pipelines.settings import Settings
@@ -377,10 +378,17 @@ def test_the_ui_does_not_show_it(left: Left) -> None:
             ask(EVENTS, runId=run["runId"])
             debug_file = requests.get(f"{address}/download_debug/{run['runId']}", timeout=120)
             seen.append(gzip.decompress(debug_file.content).decode())
+        # From the beginning of the event log: an alert of every failure above.
+        alerts = AlertStateFile(Path(left.given["REPORTS_DIR"]), "failures")
+        alerts.save(AlertState(position=0))
         for sensor in ("tell_of_failures", "tell_of_systems_behind"):
             told = ask(SENSOR, selector=repository | {"sensorName": sensor})["sensorDryRun"]
             assert "evaluationResult" in told, told
         assert "The webhook can't be reached." in seen[-1]
+        pending = alerts.load().pending
+        assert pending is not None
+        seen.append(pending.model_dump_json())
+        assert "failed at `read_fleet_database`: The fleet database" in pending.text
         for pid in session_members(webserver.pid):
             assert not tells(Path(f"/proc/{pid}/cmdline").read_bytes())
 

@@ -8,28 +8,11 @@ from assets.page.wording import (
     change,
     counted,
     grouped,
-    minute,
     percentage,
     short_hash,
     span,
-    visible,
 )
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("web-01.example", "web-01.example"),
-        ("\u05e9\u05dc\u05d5\u05dd", "\u05e9\u05dc\u05d5\u05dd"),
-        ("e\u0301tage", "e\u0301tage"),
-        ("\u202egnp.exe", r"\u202egnp.exe"),
-        ("a\u200bb\u2066c", r"a\u200bb\u2066c"),
-        ("line\nbreak\u2028", r"line\u000abreak\u2028"),
-        ("<b>", "<b>"),
-    ],
-)
-def test_characters_that_hide_or_reorder_become_visible(name: str, expected: str) -> None:
-    assert visible(name) == expected
+from assets.publishing.instants import minute
 
 
 def test_a_short_hash_is_never_longer_than_eight_characters() -> None:
