@@ -28,9 +28,7 @@ NO_WEBHOOK = "ALERT_WEBHOOK_URL is not set: there are no alerts."
 _STATUS_COLUMNS = ("hostname", "flake_name", "commits_behind", "hours_behind", "behind_since")
 
 
-def build_sensors(
-    settings_provider: Callable[[], Settings],
-) -> list[dg.SensorDefinition]:
+def build_sensors(settings_provider: Callable[[], Settings]) -> list[dg.SensorDefinition]:
     """The sensors of flakelag.
 
     They run by default, and skip as long as no webhook is set: setting `ALERT_WEBHOOK_URL` is all

@@ -4,7 +4,6 @@ Read when it is needed, never at import. Addresses of databases and of the webho
 so they are `SecretStr`: no log, event or traceback shows them.
 """
 
-import os
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -160,8 +159,3 @@ def read_settings() -> Settings:
             f"{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors()
         )
     raise SettingsError(f"Can't use the environment. {problems}. The README lists every variable.")
-
-
-def export_dagster_home(settings: Settings) -> None:
-    """Tells Dagster, in this process and those it starts, where its instance is."""
-    os.environ["DAGSTER_HOME"] = str(settings.instance_dir)

@@ -1,22 +1,27 @@
-"""From the settings to the resources, each made only when a step first needs it."""
+"""From the settings to the resources, each made only when a step first needs it.
+
+They are functions and no `ConfigurableResource`: Dagster would fix the values of its fields when
+the definitions are loaded, show them, and store them with each run, and what an `EnvVar` names has
+no default and is not looked up in `.env`. Without fields, or with another resource for a field, it
+warns of deprecated calls of its own (dagster 1.13, pydantic 2.14). So the UI shows the name and the
+docstring of each function and no value, and secrets stay in `SecretStr` up to the connection.
+"""
 
 import datetime as dt
-from collections.abc import Callable
 
 import dagster as dg
 from pydantic import SecretStr
 from typing_extensions import override
 
-from assets.publishing.interfaces import ExtractSink
+from assets.publishing.interfaces import ExtractSink, ExtractSummary, FleetSource
 from assets.publishing.loading import FleetLoader
+from assets.publishing.retries import Retries
 from pipelines.demo.ensure import ensure_demo_fleet
 from pipelines.embedded.postgres import EmbeddedPostgres
-from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
+from pipelines.fleet.extraction import FleetDatabase
 from pipelines.history.database import HistoryDatabase
-from pipelines.settings import Settings
+from pipelines.settings import Settings, read_settings
 from pipelines.store.report_store import ReportStore
-
-SettingsProvider = Callable[[], Settings]
 
 HISTORY_DATABASE = "history"
 
@@ -66,28 +71,41 @@ def history_database(settings: Settings) -> HistoryDatabase:
     return HistoryDatabase(settings.history_database_url)
 
 
-def build_resources(settings: SettingsProvider) -> dict[str, dg.ResourceDefinition]:
-    """The resources of the assets, by name; nothing is read or opened yet."""
-    return {
-        "reports": dg.ResourceDefinition(
-            lambda _: ReportStore(settings().reports_dir),
-            description="The Parquet files under REPORTS_DIR.",
-        ),
-        "fleet": dg.ResourceDefinition(
-            lambda context: FleetLoader(context.resources.reports),
-            required_resource_keys={"reports"},
-            description="The staged extract of the run, indexed.",
-        ),
-        "fleet_database": dg.ResourceDefinition(
-            lambda _: fleet_database(settings()),
-            description="The fleet database, read only.",
-        ),
-        "history": dg.ResourceDefinition(
-            lambda _: history_database(settings()),
-            description="The history database, schema `flakelag`.",
-        ),
-        "first_retry_seconds": dg.ResourceDefinition(
-            lambda _: settings().extract_retry_seconds,
-            description="Pause before the first retry of a failed extraction.",
-        ),
-    }
+@dg.resource
+def report_store(_: dg.InitResourceContext) -> ReportStore:
+    """The Parquet files under REPORTS_DIR."""
+    return ReportStore(read_settings().reports_dir)
+
+
+@dg.resource(required_resource_keys={"reports"})
+def fleet_loader(context: dg.InitResourceContext) -> FleetLoader:
+    """The staged extract of the run, indexed."""
+    return FleetLoader(context.resources.reports)
+
+
+@dg.resource
+def fleet_source(_: dg.InitResourceContext) -> FleetSource:
+    """The fleet database, read only."""
+    return fleet_database(read_settings())
+
+
+@dg.resource
+def history(_: dg.InitResourceContext) -> HistoryDatabase:
+    """The history database, schema `flakelag`."""
+    return history_database(read_settings())
+
+
+@dg.resource
+def retries(_: dg.InitResourceContext) -> Retries:
+    """How a step is tried again that a database has failed: the pauses."""
+    return Retries(read_settings().extract_retry_seconds)
+
+
+RESOURCES = {
+    "reports": report_store,
+    "fleet": fleet_loader,
+    "fleet_database": fleet_source,
+    "history": history,
+    "retries": retries,
+}
+"""The resources of the assets, by name."""

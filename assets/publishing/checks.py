@@ -13,6 +13,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.conformity import Problem, Rule
 from assets.publishing.display import display_name
 from assets.schemas import Dataset
 
@@ -208,46 +209,40 @@ NOTHING_QUARANTINED: Check[Mapping[str, int]] = Check(
 )
 
 
-def unique_key(dataset: Dataset) -> Check[pd.DataFrame]:
-    """The check that no two rows have the same key."""
+def _keeps(rule: Rule, held: str) -> Callable[[Sequence[Problem]], Verdict]:
+    """Judges by what the report store found right before it would have put a file in place."""
 
-    def judge(frame: pd.DataFrame) -> Verdict:
-        repeated = frame[frame.duplicated(list(dataset.key), keep=False)]
-        if repeated.empty:
-            return Verdict(True, f"{len(frame)} rows, each with a key of its own.")
-        first = repeated[list(dataset.key)].drop_duplicates().head(EXAMPLES).to_dict("records")
-        keys = "; ".join(
-            ", ".join(f"{name} '{display_name(str(value))}'" for name, value in key.items())
-            for key in first
+    def judge(problems: Sequence[Problem]) -> Verdict:
+        broken = [p.text for p in problems if p.rule in (rule, Rule.COLUMNS)]
+        return Verdict(not broken, " ".join(broken) or held)
+
+    return judge
+
+
+def conformity_checks(dataset: Dataset) -> list[Check[Sequence[Problem]]]:
+    """The checks of a published dataset that its validation answers: one judgement, told by rule.
+
+    They are judged by the report store, right before a file is put in place, and nowhere else.
+    """
+    key = " and ".join(dataset.key)
+    checks: list[Check[Sequence[Problem]]] = [
+        Check(
+            f"one_row_per_{key.replace(' ', '_')}",
+            f"{dataset.grain.capitalize()}: no two rows have the same {key}.",
+            blocks=True,
+            judge=_keeps(Rule.KEY, "No two rows have the same key."),
         )
-        return Verdict(
-            False, f"{len(repeated)} rows share a key, such as {keys}.", {"rows": len(repeated)}
+    ]
+    if "deployment_status" in dataset.column_names:
+        checks.append(
+            Check(
+                "statuses_in_closed_set",
+                f"Every status is one of {', '.join(DEPLOYMENT_STATUSES)}; reasons likewise.",
+                blocks=True,
+                judge=_keeps(Rule.CLOSED_SET, "Every status is one of the five."),
+            )
         )
-
-    return Check(
-        "one_row_per_" + "_and_".join(dataset.key),
-        f"{dataset.grain.capitalize()}: no two rows have the same {', '.join(dataset.key)}.",
-        blocks=True,
-        judge=judge,
-    )
-
-
-def judge_closed_set(status: pd.DataFrame) -> Verdict:
-    """Fails when a status is not one of the five."""
-    strange = status[~status["deployment_status"].isin(DEPLOYMENT_STATUSES)]
-    if strange.empty:
-        return Verdict(True, "Every status is one of the five.")
-    values = sorted(set(strange["deployment_status"].fillna("null")))[:EXAMPLES]
-    named = ", ".join(map(display_name, values))
-    return Verdict(False, f"{len(strange)} systems have another status: {named}.")
-
-
-STATUSES_IN_CLOSED_SET: Check[pd.DataFrame] = Check(
-    "statuses_in_closed_set",
-    f"Every status is one of {', '.join(DEPLOYMENT_STATUSES)}.",
-    blocks=True,
-    judge=judge_closed_set,
-)
+    return checks
 
 
 @dataclass(frozen=True)

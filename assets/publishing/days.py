@@ -31,11 +31,6 @@ class Day:
     snapshot_at: pd.Timestamp
     extracted_at: pd.Timestamp
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the partition stands for the whole day."""
-        return self.snapshot_at == end_of(self.date)
-
 
 def end_of(date: dt.date) -> pd.Timestamp:
     """The first instant (UTC) after the day."""
@@ -59,3 +54,22 @@ def day_as_of(date: dt.date, extracted_at: pd.Timestamp) -> Day:
 def days_as_of(partition_keys: Sequence[str], extracted_at: pd.Timestamp) -> list[Day]:
     """The days of a run's partitions, in order."""
     return [day_as_of(dt.date.fromisoformat(key), extracted_at) for key in sorted(partition_keys)]
+
+
+def not_closed(days: Sequence[Day], now: pd.Timestamp) -> str | None:
+    """Why days that are over by our clock can't be closed, in words; None where all can.
+
+    Args:
+        days: as of one reading of the fleet database.
+        now: by our clock.
+    """
+    late = [day for day in days if day.snapshot_at < end_of(day.date) <= now]
+    if not late:
+        return None
+    [last] = late[-1:]
+    return (
+        f"{', '.join(str(day.date) for day in late)} is over by our clock, but by the fleet "
+        f"database's it was {last.snapshot_at:%Y-%m-%d %H:%M:%S} UTC when it was read: the day is "
+        "published as of then and is not closed. It is closed by a run that reads the database "
+        "after its midnight."
+    )

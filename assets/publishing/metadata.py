@@ -106,9 +106,15 @@ def lineage_metadata(dataset: Dataset) -> Metadata:
     return {"dagster/column_lineage": dg.MetadataValue.column_lineage(lineage)}
 
 
-def row_metadata(dataset: Dataset, table: pa.Table) -> Metadata:
-    """What is known of the rows: their number, the counts of each closed set, the first few."""
-    metadata: Metadata = {"dagster/row_count": table.num_rows}
+def row_metadata(dataset: Dataset, table: pa.Table, rows: int | None = None) -> Metadata:
+    """What is known of the rows: their number, the counts of each closed set, the first few.
+
+    Args:
+        dataset: what the rows are.
+        table: the rows.
+        rows: how many there are, where the table has only the first of them.
+    """
+    metadata: Metadata = {"dagster/row_count": table.num_rows if rows is None else rows}
     for column in dataset.columns:
         if column.allowed is not None:
             # `status/behind`: the UI writes a longer key over the value beside it.
@@ -123,7 +129,7 @@ def publication_metadata(publication: Publication) -> Metadata:
     return {
         "path": dg.MetadataValue.path(str(publication.path)),
         "outcome": publication.outcome.value,
-        "bytes": publication.bytes,
+        "bytes": publication.partition.bytes,
     }
 
 

@@ -11,13 +11,13 @@ import datetime as dt
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
 from assets.publishing.conformity import UnpublishableDataError, find_problems, find_wrong_stamps
+from assets.publishing.interfaces import Publication, PublishedPartition
 from assets.publishing.replacement import Outcome, Version, decide_publication
 from assets.schemas import Dataset
 from pipelines.store.atomic_files import (
@@ -44,59 +44,6 @@ _logger = logging.getLogger(__name__)
 
 class PartitionNotFoundError(ReportStoreError):
     """Nothing is published for this day."""
-
-
-@dataclass(frozen=True)
-class PublishedPartition:
-    """One published partition, as it lies there.
-
-    Attributes:
-        dataset: name of the dataset.
-        date: the day (UTC) of the partition.
-        path: of the file.
-        rows: how many it has.
-        bytes: its size.
-        snapshot_at: the instant T that its rows describe.
-        extracted_at: when the source was read that it was computed from.
-    """
-
-    dataset: str
-    date: dt.date
-    path: Path
-    rows: int
-    bytes: int
-    snapshot_at: dt.datetime
-    extracted_at: dt.datetime
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What became of a partition that was to be published.
-
-    Attributes:
-        outcome: whether it was published, or why not.
-        reason: the same in a sentence.
-        partition: what is published now.
-    """
-
-    outcome: Outcome
-    reason: str
-    partition: PublishedPartition
-
-    @property
-    def path(self) -> Path:
-        """Of the published file."""
-        return self.partition.path
-
-    @property
-    def rows(self) -> int:
-        """How many the published file has."""
-        return self.partition.rows
-
-    @property
-    def bytes(self) -> int:
-        """Size of the published file."""
-        return self.partition.bytes
 
 
 class ReportStore:
@@ -216,16 +163,16 @@ class ReportStore:
             footer.extracted_at,
         )
 
+    def has(self, dataset: Dataset, date: dt.date) -> bool:
+        """Whether anything is published for one day."""
+        return self._path(dataset, date).exists()
+
     def published_dates(self, dataset: Dataset) -> list[dt.date]:
         """The days (UTC) that are published, ascending."""
         files = (self.root / dataset.name).glob(f"{_PARTITION_KEY}*/{_PARTITION_FILE}")
         return sorted(
             dt.date.fromisoformat(file.parent.name.removeprefix(_PARTITION_KEY)) for file in files
         )
-
-    def latest_date(self, dataset: Dataset) -> dt.date | None:
-        """The last day (UTC) that is published; None before the first."""
-        return max(self.published_dates(dataset), default=None)
 
     def write_atomically(self, relative_path: str, content: bytes) -> Path:
         """Puts any other file, such as a page, in place of the one before, whole.

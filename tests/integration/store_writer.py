@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from assets.publishing.interfaces import ExtractSummary, Publication
 from assets.schemas.dictionary import Dataset, identifier, instant, text
 from pipelines.store.atomic_files import AtomicFiles
-from pipelines.store.report_store import Publication, ReportStore
+from pipelines.store.report_store import ReportStore
 
 DAY = dt.date(2026, 11, 23)
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -38,17 +38,18 @@ VERSIONS = Dataset(
 )
 
 
-@dataclass(frozen=True)
-class Summary:
+def summary(extracted_at: dt.datetime, generation: str = "newer", **found: Any) -> ExtractSummary:
     """What an extraction says of itself."""
-
-    extracted_at: dt.datetime
-    generation: str
-    rows_read: dict[str, int]
-    rows_staged: dict[str, int]
-    rows_quarantined: dict[str, int]
-    values_cleared: dict[str, int]
-    notes: tuple[str, ...] = ()
+    nothing: dict[str, Any] = {
+        "rows_read": {},
+        "rows_staged": {},
+        "rows_quarantined": {},
+        "values_cleared": {},
+        "notes": (),
+    }
+    return ExtractSummary(
+        extracted_at, generation, server_version=0, optional_tables=(), **(nothing | found)
+    )
 
 
 def partition_file(root: Path, date: dt.date = DAY) -> Path:
@@ -107,7 +108,7 @@ def stage_extract(store: ReportStore, version: int, run_id: str | None = None) -
     with store.new_extract(run_id or f"run-{version}") as writer:
         writer.write(VERSIONS, batches_of(version))
         rows = {VERSIONS.name: rows_of(version)}
-        writer.complete(Summary(read_at(version), "newer", rows, rows, {VERSIONS.name: 0}, {}))
+        writer.complete(summary(read_at(version), rows_read=rows, rows_staged=rows))
 
 
 def publish_without_end(root: Path, first: int) -> None:

@@ -10,19 +10,23 @@ from pathlib import Path
 from typing_extensions import override
 
 
-class _Door(socketserver.ThreadingTCPServer):
+class Door(socketserver.ThreadingTCPServer):
+    """Leads to a socket, and counts who came."""
+
     allow_reuse_address = True
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], behind: Path) -> None:
         self.behind = behind
+        self.visitors = 0
         super().__init__(address, _Passage)
 
 
 class _Passage(socketserver.BaseRequestHandler):
     @override
     def handle(self) -> None:
-        assert isinstance(self.server, _Door)
+        assert isinstance(self.server, Door)
+        self.server.visitors += 1
         with socket.socket(socket.AF_UNIX) as inside:
             inside.connect(str(self.server.behind))
             back = threading.Thread(target=_pass_on, args=(inside, self.request), daemon=True)
@@ -50,13 +54,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def open_door(port: int, behind: Path) -> Iterator[None]:
+def open_door(port: int, behind: Path) -> Iterator[Door]:
     """Lets 127.0.0.1:port lead to the socket of a server."""
-    with _Door(("127.0.0.1", port), behind) as door:
+    with Door(("127.0.0.1", port), behind) as door:
         thread = threading.Thread(target=door.serve_forever, daemon=True)
         thread.start()
         try:
-            yield
+            yield door
         finally:
             door.shutdown()
             thread.join()

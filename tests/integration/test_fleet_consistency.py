@@ -151,8 +151,8 @@ class Migration:
         self.was_locked_out = False
 
     def __call__(self, table: str) -> None:
-        # `flakes` is read before `system_states`, and the snapshot is fixed by then.
-        if table == "flakes":
+        # Its first row has not been asked for yet, but the snapshot is fixed by then.
+        if table == "system_states":
             try:
                 run_sql(self._url, "SET lock_timeout = '100ms'", self._statement)
             except errors.LockNotAvailable:

@@ -20,6 +20,7 @@ from tests.integration.history_rows import (
     MORNING_AFTER,
     event,
     events,
+    replace_day,
     rows_of,
     stored,
     stored_keys,
@@ -74,13 +75,15 @@ def some_rows(chance: random.Random, date: dt.date) -> pa.Table:
 def test_a_backfill_decides_for_each_day(history: HistoryDatabase, url: str) -> None:
     dates = [DAY + dt.timedelta(days=number) for number in range(4)]
     new, newer, fuller, empty = dates
-    history.replace_day(
+    replace_day(
+        history,
         DEPLOYMENT_HISTORY,
         newer,
         events(event("a", 1, 1, newer)),
         extracted_at=MORNING_AFTER + 240 * HOUR,
     )
-    history.replace_day(
+    replace_day(
+        history,
         DEPLOYMENT_HISTORY,
         fuller,
         events(event("b", 1, 2, fuller), event("c", 1, 3, fuller)),

@@ -15,9 +15,7 @@ from assets.page import render_fleet_report
 from assets.publishing.checks import (
     COUNTS_SUM,
     NO_QUIET_FLAKE,
-    STATUSES_IN_CLOSED_SET,
     FlakeCounts,
-    unique_key,
 )
 from assets.publishing.conformity import find_problems
 from assets.publishing.display import LONGEST_NAME, display_name
@@ -189,12 +187,8 @@ def test_what_checks_say_is_bounded(name: str) -> None:
     flake = {"flake_id": 1, "flake_name": name, "systems_total": 7}
     flakes = frame(FLAKE_DEPLOYMENT_STATUS, [flake])
     verdicts = [
-        unique_key(SYSTEM_DEPLOYMENT_STATUS).judge(systems),
         COUNTS_SUM.judge(FlakeCounts(systems, flakes)),
         NO_QUIET_FLAKE.judge(flakes.assign(age_hours=1_000.0)),
-        STATUSES_IN_CLOSED_SET.judge(
-            systems.assign(deployment_status=systems["hostname"].astype(str))
-        ),
     ]
     strange = {"deployment_status": name, "snapshot_at": NOW}
     table = pa.Table.from_pylist(
@@ -204,5 +198,5 @@ def test_what_checks_say_is_bounded(name: str) -> None:
 
     assert not any(verdict.passed for verdict in verdicts)
     assert len(problems) > 2
-    for text in (*(verdict.description for verdict in verdicts), *problems):
+    for text in (*(verdict.description for verdict in verdicts), *(p.text for p in problems)):
         assert_harmless(text)

@@ -14,7 +14,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-from assets.publishing.interfaces import ExtractSink
+from assets.publishing.interfaces import ExtractSink, ExtractSummary
 from assets.publishing.replacement import Outcome
 from assets.schemas import (
     COMMIT_ROLLOUTS,
@@ -25,7 +25,7 @@ from assets.schemas import (
     SYSTEM_DEPLOYMENT_STATUS,
     Dataset,
 )
-from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
+from pipelines.fleet.extraction import FleetDatabase
 from pipelines.history.database import HistoryDatabase
 from pipelines.instance import prepare_instance
 from pipelines.settings import Settings

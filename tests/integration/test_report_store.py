@@ -61,7 +61,6 @@ def test_a_partition_is_one_file_and_nothing_else(store: ReportStore) -> None:
     assert publication.outcome is Outcome.PUBLISHED
     assert publication.path == partition_file(store.root)
     assert store.published_dates(VERSIONS) == [DAY - dt.timedelta(days=1), DAY]
-    assert store.latest_date(VERSIONS) == DAY
 
 
 def test_what_was_published_is_read(store: ReportStore) -> None:
@@ -74,8 +73,8 @@ def test_what_was_published_is_read(store: ReportStore) -> None:
         "hostname",
     ]
     assert store.describe(VERSIONS, DAY) == publication.partition
-    assert publication.rows == rows_of(3)
-    assert publication.bytes == publication.path.stat().st_size
+    assert publication.partition.rows == rows_of(3)
+    assert publication.partition.bytes == publication.path.stat().st_size
     assert publication.partition.snapshot_at == read_at(3)
     assert publication.partition.extracted_at == read_at(3)
 
@@ -87,7 +86,6 @@ def test_reading_what_is_not_there_says_what_to_do(store: ReportStore) -> None:
     with pytest.raises(KeyError, match="has no column colour"):
         store.read(VERSIONS, DAY, ["colour"])
     assert store.published_dates(SYSTEM_DEPLOYMENT_STATUS) == []
-    assert store.latest_date(SYSTEM_DEPLOYMENT_STATUS) is None
 
 
 def test_a_store_touches_nothing_before_it_publishes(store: ReportStore) -> None:

@@ -23,13 +23,13 @@ from tests.integration.processes import KILLED, exit_codes, new_pipe, running
 from tests.integration.store_writer import (
     NOON,
     VERSIONS,
-    Summary,
     batches_of,
     read_at,
     rows_of,
     stage_and_die,
     stage_and_wait,
     stage_extract,
+    summary,
 )
 
 
@@ -62,14 +62,14 @@ def test_an_extract_is_read_as_it_was_staged(store: ReportStore) -> None:
         writer.write(FLAKES, of_flakes(rows))
         writer.write(ENVIRONMENTS, iter(()))
         writer.complete(
-            Summary(
+            summary(
                 read_at(1),
                 "older",
-                {"flakes": rows + 1},
-                {"flakes": rows},
-                {"flakes": 1},
-                {"derivations.completed_at": 2},
-                ("A note.",),
+                rows_read={"flakes": rows + 1},
+                rows_staged={"flakes": rows},
+                rows_quarantined={"flakes": 1},
+                values_cleared={"derivations.completed_at": 2},
+                notes=("A note.",),
             )
         )
 
@@ -106,7 +106,7 @@ def test_a_table_that_is_written_again_is_replaced(store: ReportStore) -> None:
     with store.new_extract("run-1") as writer:
         writer.write(FLAKES, of_flakes(5))
         writer.write(FLAKES, of_flakes(3))
-        writer.complete(Summary(NOON, "newer", {}, {}, {}, {}))
+        writer.complete(summary(NOON))
 
     assert store.extract_for_run(["run-1"]).table("flakes").num_rows == 3
 

@@ -1,25 +1,28 @@
 """What each check says, and of what."""
 
 import pandas as pd
+import pyarrow as pa
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.publishing.checks import (
     COUNTS_SUM,
     NO_JUMP_OF_UNKNOWN,
     SAME_FLEET,
-    STATUSES_IN_CLOSED_SET,
     FlakeCounts,
     FleetRead,
+    JudgedCheck,
     RowsRead,
     UnknownShares,
+    conformity_checks,
     first_failures,
     judge_quarantined,
     judge_quiet_flakes,
     judge_rows_read,
     share_of_unknown,
-    unique_key,
 )
+from assets.publishing.conformity import find_problems
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
+from tests.snapshots import status_row
 
 
 def _rows(rows: int, before: int | None, *, accept: bool = False) -> RowsRead:
@@ -69,17 +72,32 @@ def test_quarantined_rows_are_named_by_table() -> None:
     assert "commits" not in verdict.description
 
 
-def test_two_rows_for_a_hostname_block() -> None:
-    judged = unique_key(SYSTEM_DEPLOYMENT_STATUS).on(pd.DataFrame({"hostname": ["a", "b", "a"]}))
-    assert judged.forbids_publishing
-    assert "'a'" in judged.verdict.description
+def _judged(*rows: dict[str, object]) -> dict[str, JudgedCheck]:
+    table = pa.Table.from_pylist(list(rows), SYSTEM_DEPLOYMENT_STATUS.arrow_schema)
+    problems = find_problems(SYSTEM_DEPLOYMENT_STATUS, table)
+    return {c.name: c.on(problems) for c in conformity_checks(SYSTEM_DEPLOYMENT_STATUS)}
 
 
-def test_a_sixth_status_blocks() -> None:
-    statuses = pd.DataFrame({"deployment_status": ["behind", "lost", None]})
-    judged = STATUSES_IN_CLOSED_SET.on(statuses)
-    assert judged.forbids_publishing
-    assert "2 systems" in judged.verdict.description
+def test_a_check_fails_where_its_rule_is_broken_and_only_there() -> None:
+    key, statuses = "one_row_per_hostname", "statuses_in_closed_set"
+    web, lost = status_row("web"), status_row("db") | {"deployment_status": "lost"}
+    for rows, broken, named in (
+        ((web,), set(), ""),
+        ((web, web), {key}, "hostname=web"),
+        ((web, lost), {statuses}, "'lost'"),
+        ((web, lost, lost), {key, statuses}, "hostname=db"),
+    ):
+        judged = _judged(*rows)
+        assert judged.keys() == {key, statuses}
+        assert {name for name, check in judged.items() if check.forbids_publishing} == broken
+        assert all(named in judged[name].verdict.description for name in broken)
+
+
+def test_a_rule_that_could_not_be_judged_does_not_pass() -> None:
+    table = pa.table({"hostname": ["web"]})
+    problems = find_problems(SYSTEM_DEPLOYMENT_STATUS, table)
+    for check in conformity_checks(SYSTEM_DEPLOYMENT_STATUS):
+        assert check.on(problems).forbids_publishing
 
 
 def _counts(total: int, behind: int) -> pd.DataFrame:
