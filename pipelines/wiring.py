@@ -20,7 +20,7 @@ from pipelines.demo.ensure import ensure_demo_fleet
 from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.fleet.extraction import FleetDatabase
 from pipelines.history.database import HistoryDatabase
-from pipelines.settings import Settings, read_settings
+from pipelines.settings import read_settings
 from pipelines.store.report_store import ReportStore
 
 HISTORY_DATABASE = "history"
@@ -39,17 +39,6 @@ class DemoFleetDatabase:
         return FleetDatabase(SecretStr(url)).extract(sink)
 
 
-def fleet_database(settings: Settings) -> FleetDatabase | DemoFleetDatabase:
-    """The database of FLEET_DATABASE_URL, or the demo fleet."""
-    if settings.fleet_database_url is None:
-        return DemoFleetDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
-    return FleetDatabase(
-        settings.fleet_database_url,
-        lock_timeout=dt.timedelta(seconds=settings.fleet_lock_timeout_seconds),
-        statement_timeout=dt.timedelta(seconds=settings.fleet_statement_timeout_seconds),
-    )
-
-
 class EmbeddedHistoryDatabase(HistoryDatabase):
     """The history in the embedded server, which starts with the migration that precedes all use."""
 
@@ -62,13 +51,6 @@ class EmbeddedHistoryDatabase(HistoryDatabase):
         self._server.start()
         self._url = SecretStr(self._server.ensure_database(HISTORY_DATABASE))
         return super().migrate(set_database_search_path=set_database_search_path)
-
-
-def history_database(settings: Settings) -> HistoryDatabase:
-    """The database of HISTORY_DATABASE_URL, or one in the embedded server."""
-    if settings.history_database_url is None:
-        return EmbeddedHistoryDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
-    return HistoryDatabase(settings.history_database_url)
 
 
 @dg.resource
@@ -84,15 +66,25 @@ def fleet_loader(context: dg.InitResourceContext) -> FleetLoader:
 
 
 @dg.resource
-def fleet_source(_: dg.InitResourceContext) -> FleetSource:
-    """The fleet database, read only."""
-    return fleet_database(read_settings())
+def fleet_database(_: dg.InitResourceContext) -> FleetSource:
+    """The fleet database, read only. That of FLEET_DATABASE_URL, or the demo fleet."""
+    settings = read_settings()
+    if settings.fleet_database_url is None:
+        return DemoFleetDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
+    return FleetDatabase(
+        settings.fleet_database_url,
+        lock_timeout=dt.timedelta(seconds=settings.fleet_lock_timeout_seconds),
+        statement_timeout=dt.timedelta(seconds=settings.fleet_statement_timeout_seconds),
+    )
 
 
 @dg.resource
-def history(_: dg.InitResourceContext) -> HistoryDatabase:
-    """The history database, schema `flakelag`."""
-    return history_database(read_settings())
+def history_database(_: dg.InitResourceContext) -> HistoryDatabase:
+    """Schema `flakelag` of the database of HISTORY_DATABASE_URL, or one in the embedded server."""
+    settings = read_settings()
+    if settings.history_database_url is None:
+        return EmbeddedHistoryDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
+    return HistoryDatabase(settings.history_database_url)
 
 
 @dg.resource
@@ -104,8 +96,8 @@ def retries(_: dg.InitResourceContext) -> Retries:
 RESOURCES = {
     "reports": report_store,
     "fleet": fleet_loader,
-    "fleet_database": fleet_source,
-    "history": history,
+    "fleet_database": fleet_database,
+    "history": history_database,
     "retries": retries,
 }
 """The resources of the assets, by name."""

@@ -6,6 +6,7 @@ characters that URLs care about: whichever piece leaks, plain or percent-encoded
 
 import gzip
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -371,6 +372,10 @@ def test_the_ui_does_not_show_it(left: Left) -> None:
         wait_until(answers, webserver)
         resources = ask(RESOURCES, repository=repository)["allTopLevelResourceDetailsOrError"]
         assert {"fleet_database", "history", "reports"} <= {r["name"] for r in resources["results"]}
+        for resource in resources["results"]:
+            assert re.fullmatch(r"pipelines\.wiring\.\w+", resource["resourceType"])
+            assert resource["description"]
+            assert resource["configuredValues"] == []
         assert "run_storage: PostgresRunStorage" in ask(INSTANCE)["instance"]["info"]
         runs = ask(RUNS)["runsOrError"]["results"]
         assert sorted(run["status"] for run in runs) == ["FAILURE"] * 7 + ["SUCCESS"]
