@@ -36,11 +36,6 @@ from tests.integration.store_writer import (
 OUTSIDE_USER = 65534
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ReportStore:
-    return ReportStore(tmp_path / "reports")
-
-
 def files_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
