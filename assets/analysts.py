@@ -1,5 +1,6 @@
 """For analysts: one DuckDB file beside the datasets, which holds views over them and no row."""
 
+import datetime as dt
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from assets.exports.duckdb_views import (
     views_for_analysts,
 )
 from assets.publishing.interfaces import ReportStore
-from assets.publishing.layout import ANALYSTS_FILE
+from assets.publishing.layout import ANALYSTS_FILE, file_of
 from assets.publishing.metadata import OWNERS
 from assets.schemas import COMMIT_ROLLOUTS, DEPLOYMENT_VELOCITY, PUBLISHED_DATASETS
 
@@ -56,9 +57,9 @@ def analyst_database() -> bytes:
     """
     with tempfile.TemporaryDirectory(prefix="flakelag-") as folder:
         for dataset in PUBLISHED_DATASETS:
-            partition = Path(folder, dataset.name, "date=2000-01-01")
-            partition.mkdir(parents=True)
-            pq.write_table(dataset.arrow_schema.empty_table(), partition / "data.parquet")
+            file = Path(folder, file_of(dataset.name, dt.date(2000, 1, 1)))
+            file.parent.mkdir(parents=True)
+            pq.write_table(dataset.arrow_schema.empty_table(), file)
         database = Path(folder, ANALYSTS_FILE)
         with duckdb.connect() as connection:
             connection.execute(

@@ -20,13 +20,13 @@ from assets.page.wording import (
     change,
     counted,
     grouped,
-    minute,
     percentage,
     short_hash,
     span,
     utc_minute,
     visible,
 )
+from assets.publishing.instants import minute
 
 
 def fill_template(name: str, **content: Any) -> str:

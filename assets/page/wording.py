@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from assets.publishing.instants import minute
+
 STATUS_LABELS: Mapping[str, str] = {
     "no_deployment": "No deployment",
     "unknown": "Unknown",
@@ -90,11 +92,6 @@ def span(seconds: float) -> str:
     if days < 2:
         return f"{hours:.0f}{_SPACE}h"
     return f"{grouped(days) if days < 10 else format(days, ',.0f')}{_SPACE}days"
-
-
-def minute(instant: pd.Timestamp) -> str:
-    """An instant in UTC to the minute, without naming the zone: for columns that name it."""
-    return instant.tz_convert("UTC").strftime("%Y-%m-%d %H:%M")
 
 
 def utc_minute(instant: pd.Timestamp) -> str:

@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 import pyarrow as pa
 
+from assets.publishing.instants import minute
 from assets.publishing.interfaces import Publication, StagedExtract
 from assets.schemas import (
     COMMIT_ROLLOUTS,
@@ -194,5 +195,5 @@ def _shown(value: object) -> str | int | float | bool | None:
         return round(value, 2)
     if value is None or isinstance(value, int):
         return value
-    text = f"{value:%Y-%m-%d %H:%MZ}" if isinstance(value, dt.datetime) else str(value)
+    text = f"{minute(value)}Z" if isinstance(value, dt.datetime) else str(value)
     return text if len(text) <= PREVIEW_CHARACTERS else f"{text[:PREVIEW_CHARACTERS]}…"

@@ -11,8 +11,7 @@ from pydantic import JsonValue
 
 from pipelines.alerts.slack import code, prose
 from pipelines.printable import duration
-
-SECONDS_PER_HOUR = 3600
+from pipelines.units import HOUR
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def _system_behind(row: Mapping[str, Any]) -> Condition:
         text=f"{code(hostname)}"
         + (f" (flake {code(flake)})" if flake else "")
         + f" is {commits} commit{'' if commits == 1 else 's'} and "
-        f"{duration(hours * SECONDS_PER_HOUR)} behind.",
+        f"{duration(hours * HOUR)} behind.",
         details={
             "hostname": hostname,
             "flake": flake,

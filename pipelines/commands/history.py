@@ -27,10 +27,10 @@ from pipelines.commands.terminal import (
     Display,
     NoAnswerError,
     TextColumn,
-    minute,
     now,
     reports_dir_option,
     table_lines,
+    to_the_minute,
     write,
 )
 from pipelines.printable import duration, printable
@@ -163,7 +163,7 @@ def _as_json(days: PublishedDays) -> dict[str, Any]:
 
 def _summary(host: str, events: Sequence[Row]) -> str:
     rollbacks = sum(event["deployment_kind"] == "rollback" for event in events)
-    first = f" First of them: {minute(events[0]['deployed_at'])}" if events else ""
+    first = f" First of them: {to_the_minute(events[0]['deployed_at'])}" if events else ""
     return (
         f"{printable(host)}. Published deployments: {len(events)}, of these rollbacks: "
         f"{rollbacks}.{first}"
@@ -201,7 +201,7 @@ def _table(events: Sequence[Row]) -> list[str]:
     included = [event["commits_included"] for event in events]
     return table_lines(
         [
-            TextColumn("DEPLOYED", [minute(event["deployed_at"]) for event in events]),
+            TextColumn("DEPLOYED", [to_the_minute(event["deployed_at"]) for event in events]),
             TextColumn("KIND", texts("deployment_kind")),
             TextColumn("FLAKE", texts("flake_name"), width=24),
             TextColumn("COMMIT", texts("commit_hash"), width=8),

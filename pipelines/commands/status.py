@@ -15,10 +15,10 @@ from pipelines.commands.terminal import (
     Display,
     NoAnswerError,
     TextColumn,
-    minute,
     now,
     reports_dir_option,
     table_lines,
+    to_the_minute,
     write,
 )
 from pipelines.printable import duration, printable
@@ -190,7 +190,7 @@ def _json_text(snapshot: Row, age: float, counts: Counter[str], shown: Sequence[
 def _summary(snapshot: Row, age: float, counts: Counter[str]) -> list[str]:
     parts = [f"{counts[name]} {name}" for name in DEPLOYMENT_STATUSES if counts[name]]
     return [
-        f"Snapshot of {minute(snapshot['snapshot_at'])}, {duration(age)} old. "
+        f"Snapshot of {to_the_minute(snapshot['snapshot_at'])}, {duration(age)} old. "
         f"Systems: {counts.total()}" + (f" ({', '.join(parts)})" if parts else ""),
         "",
     ]
@@ -209,7 +209,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
             TextColumn("FLAKE", texts("flake_name"), width=24),
             TextColumn("CURRENT", texts("current_commit_hash"), width=8),
             TextColumn("LATEST", texts("latest_commit_hash"), width=8),
-            TextColumn("DEPLOYED", [minute(row["deployment_time"]) for row in rows]),
+            TextColumn("DEPLOYED", [to_the_minute(row["deployment_time"]) for row in rows]),
             TextColumn("REASON", texts("unknown_reason")),
         ],
         Display.of_stdout(),

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from dotenv import dotenv_values
 
+from assets.publishing.instants import minute
 from pipelines.printable import printable, shortened
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -128,9 +129,9 @@ def write(lines: Sequence[str]) -> None:
             raise NoAnswerError(f"Can't write the answer: {error.strerror}.") from None
 
 
-def minute(instant: str | None) -> str | None:
+def to_the_minute(instant: str | None) -> str | None:
     """Shortens an ISO instant to the minute: `2026-11-23 09:00Z`."""
-    return None if instant is None else f"{instant[:10]} {instant[11:16]}Z"
+    return None if instant is None else f"{minute(dt.datetime.fromisoformat(instant))}Z"
 
 
 def now() -> dt.datetime:

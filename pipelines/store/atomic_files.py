@@ -16,6 +16,7 @@ from urllib.parse import quote
 import filelock
 
 from assets.publishing.interfaces import OutsideFailure
+from assets.publishing.layout import LOCKS, OWN_FOLDER, STAGING
 
 LOCK_TIMEOUT = dt.timedelta(minutes=5)
 AT_ONCE = dt.timedelta(0)
@@ -34,8 +35,8 @@ _ADVICE = {
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EEXIST: _IN_THE_WAY,
     errno.EISDIR: _IN_THE_WAY,
-    errno.EXDEV: "REPORTS_DIR must be one filesystem: neither `_store` nor a dataset's folder may "
-    "be a mount, or a link to elsewhere.",
+    errno.EXDEV: "REPORTS_DIR must be one filesystem: neither "
+    f"`{OWN_FOLDER}` nor a dataset's folder may be a mount, or a link to elsewhere.",
     errno.ENOSYS: "REPORTS_DIR must be on a filesystem with file locks (flock).",
 }
 
@@ -51,7 +52,7 @@ class LockHeldError(ReportStoreError):
 
 
 class AtomicFiles:
-    """The files under one root, each replaced whole, and in `<root>/_store` what that takes.
+    """The files under one root, each replaced whole, and in a folder of our own what that takes.
 
     Nothing is touched before the first write, so a root that can't be written can still be read.
     """
@@ -59,9 +60,8 @@ class AtomicFiles:
     def __init__(self, root: Path, lock_timeout: dt.timedelta = LOCK_TIMEOUT) -> None:
         self._lock_timeout = lock_timeout
         self.root = root.absolute()
-        self.own_folder = self.root / "_store"
-        self._staging = self.own_folder / "staging"
-        self._locks = self.own_folder / "locks"
+        self._staging = self.root / STAGING
+        self._locks = self.root / LOCKS
 
     @contextmanager
     def locked(self, path: Path) -> Iterator[None]:

@@ -24,6 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.publishing.interfaces import ExtractSummary
+from assets.publishing.layout import (
+    EXTRACT_LOCK,
+    EXTRACT_SUMMARY,
+    EXTRACTS,
+    STAGED_EXTRACTS,
+    table_file,
+)
 from assets.schemas import OPTIONAL_TABLES, SOURCE_TABLES, Dataset
 from pipelines.store.atomic_files import (
     ReportStoreError,
@@ -37,8 +44,6 @@ ALWAYS_KEPT = 2
 KEPT_WHILE_RECENT = 8
 RECENT = dt.timedelta(hours=24)
 
-_LOCK = "lock"
-_SUMMARY = "extract.json"
 _NAME = re.compile(r"(?P<extracted_at>\d{8}T\d{6}\.\d{6}Z)-(?P<run_id>[\w.-]{1,100})")
 _NAME_TIME = "%Y%m%dT%H%M%S.%fZ"
 
@@ -62,7 +67,7 @@ class StagedExtract:
     def __init__(self, path: Path, lock: int) -> None:
         weakref.finalize(self, os.close, lock)
         self.path = path
-        self.summary = json.loads((path / _SUMMARY).read_text("utf-8"))
+        self.summary = json.loads((path / EXTRACT_SUMMARY).read_text("utf-8"))
         self.run_id: str = self.summary["run_id"]
         self.extracted_at = dt.datetime.fromisoformat(self.summary["extracted_at"])
 
@@ -96,7 +101,7 @@ class StagedExtract:
         }
 
     def _file(self, name: str) -> Path:
-        return self.path / f"{name}.parquet"
+        return self.path / table_file(name)
 
 
 class ExtractWriter:
@@ -117,7 +122,7 @@ class ExtractWriter:
             UnpublishableDataError: a batch is not what the dataset says.
             Exception: whatever the iterator raises passes through.
         """
-        write_stream(self._staging / f"{dataset.name}.parquet", dataset, batches)
+        write_stream(self._staging / table_file(dataset.name), dataset, batches)
 
     def complete(self, summary: ExtractSummary) -> None:
         """Makes the extract visible, whole.
@@ -137,8 +142,8 @@ class ExtractWriter:
         }
         name = f"{summary.extracted_at.astimezone(dt.UTC):{_NAME_TIME}}-{self._run_id}"
         with explaining(self._extracts / name):
-            (self._staging / _SUMMARY).write_text(json.dumps(said, indent=2), "utf-8")
-            make_durable(self._staging / _SUMMARY)
+            (self._staging / EXTRACT_SUMMARY).write_text(json.dumps(said, indent=2), "utf-8")
+            make_durable(self._staging / EXTRACT_SUMMARY)
             make_durable(self._staging)
             make_folder(self._extracts)
             self._staging.rename(self._extracts / name)
@@ -146,16 +151,11 @@ class ExtractWriter:
 
 
 class ExtractStaging:
-    """The extracts under one folder.
+    """The extracts under REPORTS_DIR: the complete ones, and those being staged or removed."""
 
-    Args:
-        extracts: folder of the complete ones.
-        staging: folder of those that are being staged or removed, on the same filesystem.
-    """
-
-    def __init__(self, extracts: Path, staging: Path) -> None:
-        self._extracts = extracts
-        self._staging = staging
+    def __init__(self, root: Path) -> None:
+        self._extracts = root / EXTRACTS
+        self._staging = root / STAGED_EXTRACTS
 
     @contextmanager
     def new(self, run_id: str) -> Iterator[ExtractWriter]:
@@ -261,12 +261,12 @@ def _lock_folder(folder: Path, kind: int) -> int | None:
         else's.
     """
     try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        lock = os.open(folder / EXTRACT_LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(lock), (folder / _LOCK).stat()):
+        if os.path.samestat(os.fstat(lock), (folder / EXTRACT_LOCK).stat()):
             return lock
     except (BlockingIOError, FileNotFoundError):
         pass

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from assets.publishing.layout import file_of
 from assets.schemas.dictionary import Dataset, identifier, instant, text
 from pipelines.store.atomic_files import AtomicFiles
 from pipelines.store.report_store import Publication, ReportStore
@@ -53,7 +54,7 @@ class Summary:
 
 def partition_file(root: Path, date: dt.date = DAY) -> Path:
     """Where the rows of a day are published."""
-    return root / VERSIONS.name / f"date={date}" / "data.parquet"
+    return root / file_of(VERSIONS.name, date)
 
 
 def read_at(version: int) -> dt.datetime:

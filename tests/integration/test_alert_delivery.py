@@ -10,7 +10,6 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from pydantic import SecretStr
 
 from pipelines.alerts.conditions import Decision, decide_on_systems, systems_behind
@@ -304,7 +303,7 @@ class TestLookAndTell:
     def test_only_one_process_tells_at_a_time(self, tmp_path: Path) -> None:
         self.tick(Fleet())
         with (
-            FileLock(tmp_path / "_store" / "locks" / "alerts-systems_behind.lock"),
+            AlertStateFile(tmp_path, "systems_behind").exclusive(),
             pytest.raises(AlertsBusyError),
         ):
             self.tick(Fleet("web-1"))
