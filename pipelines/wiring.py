@@ -21,6 +21,11 @@ SettingsProvider = Callable[[], Settings]
 HISTORY_DATABASE = "history"
 
 
+def embedded_server(settings: Settings) -> EmbeddedPostgres:
+    """The embedded server below FLAKELAG_VAR_DIR, not started."""
+    return EmbeddedPostgres(settings.embedded_postgres_dir, var_dir=settings.flakelag_var_dir)
+
+
 class DemoFleetDatabase:
     """The demo fleet in the embedded server: started and filled when it is first read."""
 
@@ -37,7 +42,7 @@ class DemoFleetDatabase:
 def fleet_database(settings: Settings) -> FleetDatabase | DemoFleetDatabase:
     """The database of FLEET_DATABASE_URL, or the demo fleet."""
     if settings.fleet_database_url is None:
-        return DemoFleetDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
+        return DemoFleetDatabase(embedded_server(settings))
     return FleetDatabase(
         settings.fleet_database_url,
         lock_timeout=dt.timedelta(seconds=settings.fleet_lock_timeout_seconds),
@@ -62,15 +67,20 @@ class EmbeddedHistoryDatabase(HistoryDatabase):
 def history_database(settings: Settings) -> HistoryDatabase:
     """The database of HISTORY_DATABASE_URL, or one in the embedded server."""
     if settings.history_database_url is None:
-        return EmbeddedHistoryDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
+        return EmbeddedHistoryDatabase(embedded_server(settings))
     return HistoryDatabase(settings.history_database_url)
+
+
+def report_store(settings: Settings) -> ReportStore:
+    """The files under REPORTS_DIR."""
+    return ReportStore(settings.reports_dir, files_mode=int(settings.published_files_mode, base=8))
 
 
 def build_resources(settings: SettingsProvider) -> dict[str, dg.ResourceDefinition]:
     """The resources of the assets, by name; nothing is read or opened yet."""
     return {
         "reports": dg.ResourceDefinition(
-            lambda _: ReportStore(settings().reports_dir),
+            lambda _: report_store(settings()),
             description="The Parquet files under REPORTS_DIR.",
         ),
         "fleet": dg.ResourceDefinition(

@@ -1,9 +1,13 @@
-"""Where everything lies below REPORTS_DIR, and what it is called: known here and nowhere else.
+"""Where everything lies, and what it is called: known here and nowhere else.
+
+Below REPORTS_DIR:
 
     <dataset>/date=YYYY-MM-DD/data.parquet      one file a day (UTC), and nothing else beside it
     pages/YYYY-MM-DD.html  latest.html          the report page of a day, and of the newest day
     metrics/flakelag.prom  flakelag.duckdb      the newest snapshot as metrics, the analysts' views
     _store/                                     what only flakelag itself has business in
+
+Below FLAKELAG_VAR_DIR a folder each for Dagster and the embedded PostgreSQL.
 
 Belongs here: names and paths. Does not belong here: reading, writing, modes. Imports neither
 Dagster nor pandas, because the commands that read what is published load neither.
@@ -27,6 +31,10 @@ STAGED_EXTRACTS = f"{STAGING}/extracts"
 EXTRACTS = f"{OWN_FOLDER}/extracts"
 MANIFEST = f"{OWN_FOLDER}/manifest"
 ALERTS = f"{OWN_FOLDER}/alerts"
+
+DAGSTER_FOLDER = "dagster"
+POSTGRES_FOLDER = "postgres"
+VAR_FOLDERS = (DAGSTER_FOLDER, POSTGRES_FOLDER)
 
 EXTRACT_SUMMARY = "extract.json"
 EXTRACT_LOCK = "lock"

@@ -12,7 +12,7 @@ import json
 import logging
 from pathlib import Path
 
-from assets.publishing.layout import record_of
+from assets.publishing.layout import file_of, record_of
 from pipelines.store.atomic_files import AtomicFiles
 
 _logger = logging.getLogger(__name__)
@@ -51,9 +51,9 @@ class Confirmations:
             "confirmed_extracted_at": confirmed_extracted_at.astimezone(dt.UTC).isoformat(),
             "confirmed_by_run": run_id,
         }
-        with self._files.locked(path):
-            # Not made durable: with the machine, no more is lost than the confirmation.
-            self._files.replace(path, json.dumps(record).encode(), durable=False)
+        partition = self._files.root / file_of(dataset, date)
+        # Not made durable: with the machine, no more is lost than the confirmation.
+        self._files.replace(path, json.dumps(record).encode(), durable=False, locked=partition)
 
     def newest(self, dataset: str, date: dt.date, extracted_at: dt.datetime) -> dt.datetime:
         """The newest extract that gave the rows of the file whose footer has `extracted_at`."""

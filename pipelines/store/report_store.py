@@ -29,6 +29,7 @@ from assets.publishing.replacement import Outcome, Version, decide_publication
 from assets.schemas import Dataset
 from pipelines.store.atomic_files import (
     LOCK_TIMEOUT,
+    READABLE_BY_ALL,
     AtomicFiles,
     ReportStoreError,
     explaining,
@@ -110,13 +111,20 @@ class ReportStore:
 
     Args:
         root: REPORTS_DIR.
+        files_mode: of the files that are published; whoever can read them can enter their folders.
         lock_timeout: how long to wait for another process that is publishing the same partition.
     """
 
-    def __init__(self, root: Path, *, lock_timeout: dt.timedelta = LOCK_TIMEOUT) -> None:
-        self._files = AtomicFiles(root, lock_timeout)
+    def __init__(
+        self,
+        root: Path,
+        *,
+        files_mode: int = READABLE_BY_ALL,
+        lock_timeout: dt.timedelta = LOCK_TIMEOUT,
+    ) -> None:
+        self._files = AtomicFiles(root, mode=files_mode, lock_timeout=lock_timeout)
         self._confirmations = Confirmations(self._files)
-        self._extracts = ExtractStaging(self.root)
+        self._extracts = ExtractStaging(self._files)
 
     @property
     def root(self) -> Path:
@@ -170,6 +178,8 @@ class ReportStore:
                 stamped = stamp(dataset, table, snapshot_at, extracted_at)
                 check = partial(_require_same, table=stamped)
                 self._files.replace(path, memoryview(encode(dataset, stamped)), check=check)
+            else:
+                self._files.restore_mode(path)
             partition = self.describe(dataset, date)
             if decision.outcome in (Outcome.PUBLISHED, Outcome.KEPT_UNCHANGED):
                 self._confirmations.record(
