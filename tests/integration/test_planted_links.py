@@ -59,7 +59,7 @@ class Roots:
         self._before = self._state()
 
     def _state(self) -> list[tuple[object, ...]]:
-        found = []
+        found: list[tuple[object, ...]] = []
         for path in [self.folder, *sorted(self.folder.rglob("*"))]:
             status = path.lstat()
             content = path.read_bytes() if path.is_file() else b""
@@ -111,8 +111,16 @@ def attempt(server: EmbeddedPostgres) -> str:
     return ""
 
 
-@pytest.mark.parametrize("kind", ["link", "hard link", "pipe"])
-@pytest.mark.parametrize("name", ["postmaster.pid", "PG_VERSION", ".s.PGSQL.5432.lock"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("postmaster.pid", "link"),
+        ("postmaster.pid", "hard link"),
+        ("postmaster.pid", "pipe"),
+        ("PG_VERSION", "link"),
+        (".s.PGSQL.5432.lock", "link"),
+    ],
+)
 def test_in_the_cluster_of_the_server_s_account(
     folder: Path, roots: Roots, name: str, kind: str
 ) -> None:
