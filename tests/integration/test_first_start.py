@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,20 +26,19 @@ with opened_instance(settings) as instance:
 """
 
 
-def open_at_once(folder: Path, processes: int, **settings: str) -> list[str]:
-    """Opens the instance in processes that are let go together; what each complained of."""
-    folder.mkdir()
+def open_at_once(folders: Sequence[Path], **settings: str) -> None:
+    """Opens the instance in processes that are let go together, one in each of the folders."""
     started = [
         subprocess.Popen(
             [sys.executable, "-c", OPENING],
             cwd=folder,
-            env=environment(folder / "home", **settings),
+            env=environment(folder, **settings),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(processes)
+        for folder in folders
     ]
     for process in started:
         assert process.stdout is not None
@@ -49,18 +48,20 @@ def open_at_once(folder: Path, processes: int, **settings: str) -> list[str]:
         process.stdin.write("\n")
         process.stdin.flush()
     complaints = [process.communicate()[1] for process in started]
-    assert [process.returncode for process in started] == [0] * processes, complaints
-    return complaints
+    assert [process.returncode for process in started] == [0] * len(folders), complaints
 
 
 def test_in_sqlite(tmp_path: Path) -> None:
     for number in range(20 if IS_FULL_SCALE else 2):
-        open_at_once(tmp_path / str(number), 4)
+        open_at_once([tmp_path / str(number)] * 4)
 
 
-def test_in_postgres(tmp_path: Path, new_database: Callable[..., str]) -> None:
+def test_in_postgres_from_machines_of_their_own(
+    tmp_path: Path, new_database: Callable[..., str]
+) -> None:
     for number in range(10 if IS_FULL_SCALE else 1):
-        open_at_once(tmp_path / str(number), 4, DAGSTER_POSTGRES_URL=new_database())
+        folders = [tmp_path / f"{number}-{machine}" for machine in range(4)]
+        open_at_once(folders, DAGSTER_POSTGRES_URL=new_database())
 
 
 @pytest.mark.slow
