@@ -5,6 +5,7 @@ so they are `SecretStr`: no log, event or traceback shows them.
 """
 
 from pathlib import Path
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from dotenv import load_dotenv
@@ -18,6 +19,8 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from assets.publishing.layout import DAGSTER_FOLDER, POSTGRES_FOLDER
 
 LONGEST_HOURS = 1_000_000
 """More than a century: what is larger was not meant, and infinity can't be counted with."""
@@ -53,6 +56,11 @@ class Settings(BaseSettings):
     )
     reports_dir: Path = Field(
         default=Path("reports"), description="Where the Parquet files and pages go."
+    )
+    published_files_mode: Literal["0644", "0640", "0600"] = Field(
+        default="0644",
+        description="Who may read the published files, whatever the umask: everybody (`0644`), "
+        "the group (`0640`) or their owner alone (`0600`). Their folders go with them.",
     )
     flakelag_var_dir: Path = Field(
         default=Path("var"),
@@ -137,12 +145,12 @@ class Settings(BaseSettings):
     @property
     def instance_dir(self) -> Path:
         """The folder of the Dagster instance, absolute."""
-        return (self.dagster_home or self.flakelag_var_dir / "dagster").absolute()
+        return (self.dagster_home or self.flakelag_var_dir / DAGSTER_FOLDER).absolute()
 
     @property
     def embedded_postgres_dir(self) -> Path:
         """The data folder of the embedded server, absolute."""
-        return (self.flakelag_var_dir / "postgres").absolute()
+        return (self.flakelag_var_dir / POSTGRES_FOLDER).absolute()
 
 
 def read_settings() -> Settings:

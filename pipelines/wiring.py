@@ -20,10 +20,15 @@ from pipelines.demo.ensure import ensure_demo_fleet
 from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.fleet.extraction import FleetDatabase
 from pipelines.history.database import HistoryDatabase
-from pipelines.settings import read_settings
+from pipelines.settings import Settings, read_settings
 from pipelines.store.report_store import ReportStore
 
 HISTORY_DATABASE = "history"
+
+
+def embedded_server(settings: Settings) -> EmbeddedPostgres:
+    """The embedded server below FLAKELAG_VAR_DIR, not started."""
+    return EmbeddedPostgres(settings.embedded_postgres_dir, var_dir=settings.flakelag_var_dir)
 
 
 class DemoFleetDatabase:
@@ -56,7 +61,8 @@ class EmbeddedHistoryDatabase(HistoryDatabase):
 @dg.resource
 def report_store(_: dg.InitResourceContext) -> ReportStore:
     """The Parquet files under REPORTS_DIR."""
-    return ReportStore(read_settings().reports_dir)
+    settings = read_settings()
+    return ReportStore(settings.reports_dir, files_mode=int(settings.published_files_mode, base=8))
 
 
 @dg.resource(required_resource_keys={"reports"})
@@ -70,7 +76,7 @@ def fleet_database(_: dg.InitResourceContext) -> FleetSource:
     """The fleet database, read only. That of FLEET_DATABASE_URL, or the demo fleet."""
     settings = read_settings()
     if settings.fleet_database_url is None:
-        return DemoFleetDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
+        return DemoFleetDatabase(embedded_server(settings))
     return FleetDatabase(
         settings.fleet_database_url,
         lock_timeout=dt.timedelta(seconds=settings.fleet_lock_timeout_seconds),
@@ -83,7 +89,7 @@ def history_database(_: dg.InitResourceContext) -> HistoryDatabase:
     """Schema `flakelag` of the database of HISTORY_DATABASE_URL, or one in the embedded server."""
     settings = read_settings()
     if settings.history_database_url is None:
-        return EmbeddedHistoryDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
+        return EmbeddedHistoryDatabase(embedded_server(settings))
     return HistoryDatabase(settings.history_database_url)
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from pipelines.embedded.postgres import EmbeddedPostgres
+from pipelines.embedded.programs import EmbeddedPostgresError
 
 IS_ROOT = os.geteuid() == 0
 IS_FULL_SCALE = os.environ.get("FLAKELAG_TEST_SCALE") == "full"

@@ -5,13 +5,11 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from pipelines.history.database import HistoryDatabase
 from tests.integration import history_writer
@@ -25,18 +23,6 @@ from tests.integration.history_writer import (
 )
 
 FULL = os.environ.get("FLAKELAG_TEST_SCALE") == "full"
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
-
-
-@pytest.fixture
-def history(url: str) -> HistoryDatabase:
-    database = HistoryDatabase(SecretStr(url))
-    database.migrate()
-    return database
 
 
 def stored_versions(url: str) -> dict[dt.date, int]:

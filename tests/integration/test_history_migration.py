@@ -25,11 +25,6 @@ from tests.integration.history_rows import (
 )
 
 
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
-
-
 def migrate(url: str, schema: HistorySchema = HISTORY) -> list[str]:
     return HistoryDatabase(SecretStr(url), schema).migrate()
 

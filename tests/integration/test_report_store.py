@@ -27,11 +27,6 @@ from tests.integration.store_writer import (
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ReportStore:
-    return ReportStore(tmp_path / "reports")
-
-
 def published_files(store: ReportStore) -> list[str]:
     """Everything in the root but the store's own folder, and folders that hold nothing."""
     return sorted(

@@ -33,11 +33,6 @@ from tests.integration.store_writer import (
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ReportStore:
-    return ReportStore(tmp_path)
-
-
 def staged_files(store: ReportStore) -> list[Path]:
     return [path for path in (store.root / "_store" / "staging").rglob("*") if path.is_file()]
 
