@@ -40,9 +40,11 @@ from tests.integration.webhook_server import (
     WebhookServer,
     running_webhook,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 NOW = dt.datetime(2026, 11, 23, 9, 0, tzinfo=dt.UTC)
-LIMITS = DeliveryLimits(connect_seconds=1, read_seconds=0.3, pause_seconds=0.01)
+# Long enough for an answer on a busy machine, short enough to wait for one that never comes.
+LIMITS = DeliveryLimits(connect_seconds=2, read_seconds=2, pause_seconds=0.01)
 CANARY = "T0CANARY"
 
 
@@ -128,7 +130,7 @@ class TestPost:
 
     def test_an_answer_that_drips_in_is_given_up_and_cut_off(self, webhook: WebhookServer) -> None:
         webhook.answers.extend([DRIP] * 2)
-        limits = DeliveryLimits(attempts=2, read_seconds=1, attempt_seconds=0.3, pause_seconds=0.01)
+        limits = DeliveryLimits(attempts=2, read_seconds=1, attempt_seconds=1.5, pause_seconds=0.01)
         before = set(threading.enumerate())
 
         with pytest.raises(DeliveryError, match="did not answer in time"):
@@ -136,7 +138,7 @@ class TestPost:
 
         for thread in set(threading.enumerate()) - before:
             # Those of the webhook end when they notice, those of the attempts at once.
-            thread.join(5)
+            thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
         assert len(webhook.received) == 2
         assert webhook.hung_up_on == 2
