@@ -150,7 +150,7 @@ class TestPost:
     )
     def test_an_answer_without_end_ends(self, webhook: WebhookServer, answer: Answer) -> None:
         webhook.answers.append(answer)
-        limits = DeliveryLimits(attempts=1, attempt_seconds=0.5)
+        limits = DeliveryLimits(attempts=1, attempt_seconds=2)
         before = set(threading.enumerate())
 
         if answer == ENDLESS_BODY:
@@ -161,7 +161,7 @@ class TestPost:
                 post(secret(webhook.url()), message("web-1"), limits)
 
         for thread in set(threading.enumerate()) - before:
-            thread.join(5)
+            thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
 
     @pytest.mark.parametrize("status", [301, 302, 307, 308])
