@@ -13,7 +13,9 @@ from contextlib import suppress
 from types import FrameType
 
 _SECONDS_TO_STOP = 30.0
-_SECONDS_TO_CLEAR_UP = 10.0
+# On an idle machine a run has recorded its end in a second or two. A busy one needs many times
+# that, and a run that is killed before stands as started until it counts as lost.
+_SECONDS_TO_CLEAR_UP = 60.0
 _POLL_SECONDS = 0.2
 
 
@@ -62,7 +64,11 @@ def run_together(
             running[name] = subprocess.Popen(command, env=environment, process_group=0)
         while ended is None and not told.once.wait(_POLL_SECONDS):
             ended = next((name for name, each in running.items() if each.poll() is not None), None)
-        tell("Stopping." if ended is None else f"{ended} ended; stopping the rest.")
+        tell(
+            "Stopping; Ctrl-C again kills."
+            if ended is None
+            else f"{ended} ended; stopping the rest."
+        )
     finally:
         _stop(list(running.values()), told.again)
     return ended

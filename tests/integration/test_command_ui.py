@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,9 +18,8 @@ import dagster as dg
 import pytest
 
 from tests.integration.pipeline import today
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.webservers import REPOSITORY, free_port, is_ready, settings_environment
-
-PATIENCE_SECONDS = 120
 
 
 @dataclass
@@ -41,11 +39,7 @@ class RunningUI:
         return self.folder / "dagster"
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not holds():
-            assert self.process.poll() is None, self.output
-            assert time.monotonic() < deadline, self.output
-            time.sleep(0.2)
+        wait_until(holds, self.process, said=lambda: self.output)
 
     def wait_until_ready(self) -> None:
         self.wait_until(lambda: is_ready(self.url))
@@ -62,7 +56,7 @@ class RunningUI:
             json.dumps({"query": query, "variables": variables}).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             told = json.load(answer)
         assert "errors" not in told, told
         return told["data"]

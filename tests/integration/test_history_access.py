@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ from tests.integration.history_rows import (
     stored_keys,
     values,
 )
+from tests.waiting import wait_until
 
 _role_numbers = count(1)
 
@@ -187,8 +187,7 @@ def test_a_session_that_the_server_ends_leaves_all_as_it_was(url: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             " AND datname = current_database()"
         )
-        while not values(url, end):
-            time.sleep(0.01)
+        wait_until(lambda: values(url, end))
         with pytest.raises(HistoryUnavailableError, match="Nothing was committed"):
             replacing.result()
     assert stored_keys(url) == [("web", 1)]

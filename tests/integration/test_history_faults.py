@@ -21,6 +21,7 @@ from tests.integration.history_writer import (
     row_count,
     write_without_end,
 )
+from tests.waiting import wait_until
 
 FULL = os.environ.get("FLAKELAG_TEST_SCALE") == "full"
 
@@ -135,5 +136,4 @@ def wait_for_writers(url: str, number: int) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
-    while values(url, waiting) != [(number,)]:
-        time.sleep(0.01)
+    wait_until(lambda: values(url, waiting) == [(number,)])

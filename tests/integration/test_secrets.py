@@ -31,15 +31,10 @@ from pipelines.alerts.state import AlertState, AlertStateFile
 from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import prepare_instance
 from pipelines.settings import Settings
-from tests.integration.command_process import (
-    ROOT,
-    environment,
-    running,
-    session_members,
-    wait_until,
-)
+from tests.integration.command_process import ROOT, environment, running, session_members
 from tests.integration.fleet_support import create_fleet, run_sql
 from tests.integration.tcp_door import free_port, open_door
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 CANARY = "c4n4ry"
 WEBSERVER = (str(Path(sys.executable).with_name("dagster-webserver")), "-w", "workspace.yaml")
@@ -355,21 +350,23 @@ def test_the_ui_does_not_show_it(left: Left) -> None:
 
     def ask(query: str, **variables: Any) -> Any:
         answer = requests.post(
-            f"{address}/graphql", json={"query": query, "variables": variables}, timeout=120
+            f"{address}/graphql",
+            json={"query": query, "variables": variables},
+            timeout=PATIENCE_SECONDS,
         )
         seen.append(answer.text)
         assert "errors" not in answer.json(), answer.text[:2000]
         return answer.json()["data"]
 
     def answers() -> bool:
-        with suppress(requests.ConnectionError):
+        with suppress(requests.ConnectionError, requests.Timeout):
             return requests.get(f"{address}/server_info", timeout=10).ok
         return False
 
     log = left.folder / "webserver.log"
     command = (*WEBSERVER, "-h", "127.0.0.1", "-p", str(port))
     with running(command, ROOT, log, **left.given) as webserver:
-        wait_until(answers, webserver)
+        wait_until(answers, webserver, said=log.read_text)
         resources = ask(RESOURCES, repository=repository)["allTopLevelResourceDetailsOrError"]
         assert {"fleet_database", "history", "reports"} <= {r["name"] for r in resources["results"]}
         for resource in resources["results"]:
@@ -381,7 +378,9 @@ def test_the_ui_does_not_show_it(left: Left) -> None:
         assert sorted(run["status"] for run in runs) == ["FAILURE"] * 7 + ["SUCCESS"]
         for run in runs:
             ask(EVENTS, runId=run["runId"])
-            debug_file = requests.get(f"{address}/download_debug/{run['runId']}", timeout=120)
+            debug_file = requests.get(
+                f"{address}/download_debug/{run['runId']}", timeout=PATIENCE_SECONDS
+            )
             seen.append(gzip.decompress(debug_file.content).decode())
         # From the beginning of the event log: an alert of every failure above.
         alerts = AlertStateFile(Path(left.given["REPORTS_DIR"]), "failures")
