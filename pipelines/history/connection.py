@@ -7,29 +7,15 @@ The database's URL may hold a password, and libpq quotes parts of a malformed UR
 So what libpq says about connecting is never passed on, only what this module concludes from it.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from assets.publishing.interfaces import OutsideFailure
-
-# A server that vanishes without a word is noticed after a minute, not after the kernel's two hours.
-_CONNECTION_DEFAULTS: dict[str, str | int | None] = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "fallback_application_name": "flakelag",
-}
-
-_MALFORMED = re.compile(
-    r'missing (key/value separator )?"="|unexpected|codec|'
-    r"invalid (port|integer|URI|percent|connection|\w+ value)"
-)
+from pipelines.postgres.address import Address, MalformedAddress
+from pipelines.postgres.faults import Cause, cause_of
 
 # A writer that waits longer than this waits for somebody who hangs, not for somebody who works. The
 # server ends a transaction of ours that hangs, so that a stopped process never blocks the next run.
@@ -80,7 +66,8 @@ def transaction(url: SecretStr, doing: str) -> Iterator[psycopg.Connection]:
     Raises:
         HistoryDatabaseError: one of its kinds, in place of every error of psycopg.
     """
-    connection = _connect(url)
+    address = _address(url)
+    connection = _connect(address)
     if isinstance(connection, HistoryDatabaseError):
         raise connection
     try:
@@ -88,45 +75,30 @@ def transaction(url: SecretStr, doing: str) -> Iterator[psycopg.Connection]:
             connection.execute(_SESSION_SETTINGS)
             yield connection
     except psycopg.Error as error:
-        raise _explained(error, doing, describe_target(url)) from None
+        raise _explained(error, doing, _target(address)) from None
 
 
-def describe_target(url: SecretStr) -> str:
-    """Names the database and its server where that can't show a part of a password.
-
-    A password with an unescaped `@`, `/` or `?` makes libpq take a part of it for the host or the
-    database: then the answer names the setting only.
-    """
-    raw = url.get_secret_value()
-    unnamed = "the history database (HISTORY_DATABASE_URL)"
-    if "://" in raw:
-        rest = raw.split("://", 1)[1]
-        authority_length = min(
-            (rest.index(sign) for sign in "/?" if sign in rest), default=len(rest)
-        )
-        if "@" in rest[authority_length:] or rest[:authority_length].count("@") > 1:
-            return unnamed
+def _address(url: SecretStr) -> Address:
     try:
-        parameters = conninfo_to_dict(raw)
-    except (psycopg.Error, UnicodeError):
-        return unnamed
-    host = str(parameters.get("host") or "the local socket")
-    port = str(parameters.get("port") or "")
-    where = f"{host}:{port}" if port.isdigit() else host
-    name = parameters.get("dbname")
-    return f'the history database "{name}" on {where}' if name else f"{unnamed} on {where}"
+        return Address.of(url, "HISTORY_DATABASE_URL")
+    except MalformedAddress as error:
+        problem = str(error)
+    raise HistoryAccessError(problem)
 
 
-def _connect(url: SecretStr) -> psycopg.Connection | HistoryDatabaseError:
+def _target(address: Address) -> str:
+    return f"The history database ({address.name or address.setting})"
+
+
+def _connect(address: Address) -> psycopg.Connection | HistoryDatabaseError:
     """Returns a failure, for a frame to raise that does not have the password in its variables."""
     try:
-        given = conninfo_to_dict(url.get_secret_value())
         # Whatever the locale of the server or of this machine says, we send and read UTF-8.
-        encoding = {"client_encoding": "UTF8"}
-        conninfo = make_conninfo("", **(_CONNECTION_DEFAULTS | given | encoding))
-        connection = psycopg.connect(conninfo, prepare_threshold=None)
+        connection = psycopg.connect(
+            address.conninfo.get_secret_value(), client_encoding="UTF8", prepare_threshold=None
+        )
     except (psycopg.Error, UnicodeError) as error:
-        return _refusal(str(error), describe_target(url))
+        return _refusal(str(error), _target(address))
     # Whatever the database's default is: the guards read what others have just committed.
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     return connection
@@ -134,12 +106,6 @@ def _connect(url: SecretStr) -> psycopg.Connection | HistoryDatabaseError:
 
 def _refusal(said: str, target: str) -> HistoryDatabaseError:
     """Concludes from libpq's words why no connection came about; libpq gives no error code."""
-    if _MALFORMED.search(said):
-        return HistoryAccessError(
-            "HISTORY_DATABASE_URL can't be read as a PostgreSQL URL. It looks like "
-            "postgresql://user:password@host:5432/database; write `@`, `/`, `?`, `#`, `%` and `:` "
-            "in a password as %40, %2F, %3F, %23, %25 and %3A."
-        )
     if "password authentication failed" in said or "no password supplied" in said:
         return HistoryAccessError(
             f"{target} refuses the user or password. Check HISTORY_DATABASE_URL, or the file that "
@@ -170,23 +136,24 @@ def _explained(error: psycopg.Error, doing: str, target: str) -> HistoryDatabase
     """Translates an error of an open connection; the server's words hold none of our secrets."""
     said = error.diag.message_primary
     state = error.sqlstate or ""
-    if said is None or state[:2] in {"08", "57"}:
+    cause = cause_of(state)
+    if cause is Cause.LOST:
         return HistoryUnavailableError(f"{target} went away while {doing}. Nothing was committed.")
-    if state in {"40001", "40P01", "55P03", "25P03", "25P04"}:
+    if cause is Cause.BUSY:
         return HistoryUnavailableError(
             f"{target} was busy while {doing} ({said}). Nothing was committed; try again, and look "
             "for a session that holds a lock in pg_stat_activity."
         )
-    if state[:2] == "53":
+    if cause is Cause.FULL:
         return HistoryUnavailableError(
             f"{target} lacks resources while {doing}: {said}. Nothing was committed."
         )
-    if state == "25006":
+    if cause is Cause.READ_ONLY:
         return HistoryReadOnlyError(
             f"{target} accepts no writes ({said}): it is a standby, or "
             "default_transaction_read_only is on. Point HISTORY_DATABASE_URL at the primary."
         )
-    if state == "42501":
+    if cause is Cause.FORBIDDEN:
         return HistoryAccessError(
             f"{target} refused while {doing}: {said}. The role of HISTORY_DATABASE_URL must own "
             "schema flakelag and what is in it: ALTER SCHEMA flakelag OWNER TO <role>; and "

@@ -20,12 +20,18 @@ from pydantic import SecretStr
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from pipelines.instance import InstanceUnusableError, prepare_instance
+from pipelines.postgres.address import (
+    CONNECTION_DEFAULTS,
+    HOW_TO_WRITE_ONE,
+    Address,
+    MalformedAddress,
+)
 from pipelines.settings import Settings
 
 STORAGE_FAILURES = (SQLAlchemyError, DagsterPostgresException)
 """What Dagster raises when its own storage fails it."""
 
-_CONNECT_SECONDS = 10
+_SETTING = "DAGSTER_POSTGRES_URL"
 _DRIVERS = ("postgresql", "postgresql+psycopg2")
 # Of our own choosing: the command that has the instance holds this advisory lock.
 _ADVISORY_LOCK = 7_305_810
@@ -80,27 +86,26 @@ def require_reachable(url: SecretStr) -> None:
 def _problem_of_connecting(url: SecretStr) -> str | None:
     try:
         parsed = sqlalchemy.make_url(url.get_secret_value())
-    except (ArgumentError, ValueError):
+        address = Address.of(_without_driver(url), _SETTING)
+    except (ArgumentError, ValueError, MalformedAddress):
         parsed = None
     if parsed is None or parsed.drivername not in _DRIVERS:
-        return (
-            "DAGSTER_POSTGRES_URL is malformed. It reads "
-            "postgresql://user:password@host:port/database, or for a Unix socket "
-            "postgresql://user@/database?host=/folder/of/the/socket. In user and password, write "
-            "% as %25, / as %2F, @ as %40, : as %3A, ? as %3F and # as %23."
-        )
-    options = {} if "connect_timeout" in parsed.query else {"connect_timeout": _CONNECT_SECONDS}
+        return f"{_SETTING} is malformed. {HOW_TO_WRITE_ONE}"
+    defaults = {k: v for k, v in CONNECTION_DEFAULTS.items() if k not in parsed.query}
     try:
         engine = sqlalchemy.create_engine(
-            parsed, poolclass=sqlalchemy.pool.NullPool, connect_args=options
+            parsed, poolclass=sqlalchemy.pool.NullPool, connect_args=defaults
         )
         engine.connect().close()
     except SQLAlchemyError as error:
-        said = describe_storage_failure(error)
-        if parsed.password and str(parsed.password) in said:
-            said = "its message quotes the password and is withheld"
-        return f"Dagster's storage (DAGSTER_POSTGRES_URL) can't be reached: {said}"
+        said = address.said(describe_storage_failure(error))
+        return f"Dagster's storage ({_SETTING}) can't be reached: {said}"
     return None
+
+
+def _without_driver(url: SecretStr) -> SecretStr:
+    """The URL as libpq takes it: SQLAlchemy's may name the driver too."""
+    return SecretStr(url.get_secret_value().replace("postgresql+psycopg2://", "postgresql://", 1))
 
 
 def describe_storage_failure(error: Exception) -> str:
