@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     fleet_lock_timeout_seconds: PositiveInt = Field(
         default=10, description="How long to wait for a table that its owner is altering."
     )
+    database_stall_seconds: PositiveInt = Field(
+        default=60,
+        description="How long a database may send nothing before the connection is closed and the "
+        "work tried again.",
+    )
     extract_retry_seconds: PositiveFloat = Field(
         default=15,
         description="Pause before the first retry of a failed extraction; it doubles each time.",

@@ -42,6 +42,7 @@ def fleet_database(settings: Settings) -> FleetDatabase | DemoFleetDatabase:
         settings.fleet_database_url,
         lock_timeout=dt.timedelta(seconds=settings.fleet_lock_timeout_seconds),
         statement_timeout=dt.timedelta(seconds=settings.fleet_statement_timeout_seconds),
+        patience=dt.timedelta(seconds=settings.database_stall_seconds),
     )
 
 
