@@ -64,7 +64,10 @@ def history_database(settings: Settings) -> HistoryDatabase:
     """The database of HISTORY_DATABASE_URL, or one in the embedded server."""
     if settings.history_database_url is None:
         return EmbeddedHistoryDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
-    return HistoryDatabase(settings.history_database_url)
+    return HistoryDatabase(
+        settings.history_database_url,
+        patience=dt.timedelta(seconds=settings.database_stall_seconds),
+    )
 
 
 def build_resources(settings: SettingsProvider) -> dict[str, dg.ResourceDefinition]:

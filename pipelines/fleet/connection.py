@@ -30,6 +30,7 @@ from pipelines.fleet.messages import Answer, Order, batch_in, receive, send_orde
 from pipelines.postgres.address import Address, MalformedAddress
 from pipelines.postgres.faults import Cause, cause_of
 from pipelines.postgres.refusal import Refusal
+from pipelines.postgres.session import PINNED
 
 _PROGRAM = "from pipelines.fleet.reader import main; main()"
 _LOCK_TIMEOUT = "55P03"
@@ -73,11 +74,20 @@ class FleetConnection:
         with theirs:
             self._reader = self._start(theirs)
         try:
-            self._order(Order.CONNECT, conninfo=self.address.conninfo)
+            self._order(Order.CONNECT, conninfos=self._conninfos())
             self._finish("connecting")
         except BaseException:
             self._end()
             raise
+
+    def _conninfos(self) -> list[SecretStr]:
+        """With our settings from the first moment, and without.
+
+        The driver asks the catalogue as soon as it is connected, by bare names of operators, and
+        takes the answer word for word. Poolers refuse options: there it has to ask under the
+        settings of the database.
+        """
+        return [self.address.with_options(PINNED), self.address.conninfo]
 
     def _start(self, theirs: socket.socket) -> "subprocess.Popen[bytes]":
         passed_on = (theirs.fileno(), os.getpid(), self._patience)
@@ -147,7 +157,7 @@ class FleetConnection:
 
     def _order(self, order: Order, **details: Any) -> None:
         plain = {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            name: [text.get_secret_value() for text in value] if name == "conninfos" else value
             for name, value in details.items()
         }
         # Whether the other process is gone, the answer tells.
@@ -211,7 +221,7 @@ class FleetConnection:
                 f"{refusal.in_words(self.address)}"
             )
         return FleetDatabaseMisconfigured(
-            f"The fleet database refuses us, or we refuse it ({self.address.name}): "
+            f"No connection to the fleet database comes about ({self.address.name}): "
             f"{refusal.in_words(self.address)}"
         )
 

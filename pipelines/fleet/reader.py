@@ -24,7 +24,7 @@ import socket
 import sys
 import threading
 from contextlib import closing, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import adbc_driver_postgresql
 import pyarrow as pa
@@ -34,6 +34,9 @@ from adbc_driver_manager import AdbcConnection, AdbcStatement, Error
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 
 from pipelines.fleet.messages import Answer, Order, receive_order, send, send_batch, send_json
+
+if TYPE_CHECKING:
+    from pipelines.postgres.refusal import Refusal
 
 _POLL_MILLISECONDS = 1000
 _DRIVER_WORDS = re.compile(
@@ -86,20 +89,18 @@ class _Reader:
             else:
                 self._execute(order, **details)
 
-    def _connect(self, conninfo: str) -> None:
-        try:
-            database = adbc_driver_postgresql.connect(conninfo)
-            self._connection = AdbcConnection(database)
-        except Error as error:
-            # Takes a moment to import, and is seldom needed.
-            from pipelines.postgres.refusal import Matter, Refusal, why_refused  # noqa: PLC0415
-
-            words = _DRIVER_WORDS.sub("", str(error)).strip()
-            # That a second attempt finds nothing wrong means that the fault has passed.
-            refusal = why_refused(conninfo) or Refusal(Matter.BUSY, passes=True, said=words)
-            send_json(self._ours, Answer.REFUSAL, **vars(refusal))
-        else:
-            send(self._ours, Answer.DONE)
+    def _connect(self, conninfos: list[str]) -> None:
+        for conninfo in conninfos:
+            try:
+                self._connection = AdbcConnection(adbc_driver_postgresql.connect(conninfo))
+            except Error as error:
+                refusal = _refusal(conninfo, _DRIVER_WORDS.sub("", str(error)).strip())
+                if not (refusal.is_of_a_pooler and conninfo != conninfos[-1]):
+                    send_json(self._ours, Answer.REFUSAL, **vars(refusal))
+                    return
+            else:
+                send(self._ours, Answer.DONE)
+                return
 
     def _execute(self, order: Order, statement: str, batch_bytes: int = 0) -> None:
         try:
@@ -122,6 +123,14 @@ class _Reader:
         with AdbcRecordBatchReader._import_from_c(stream.address) as batches:
             for batch in batches:
                 send_batch(self._ours, batch)
+
+
+def _refusal(conninfo: str, words: str) -> "Refusal":
+    # Takes a moment to import, and is seldom needed.
+    from pipelines.postgres.refusal import Matter, Refusal, why_refused  # noqa: PLC0415
+
+    # That a second attempt finds nothing wrong means that the fault has passed.
+    return why_refused(conninfo) or Refusal(Matter.BUSY, passes=True, said=words)
 
 
 def _described(error: Exception) -> dict[str, Any]:

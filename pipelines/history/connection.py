@@ -2,13 +2,11 @@
 
 Belongs here: the exceptions, the one place that opens a connection, and the translation of
 PostgreSQL's errors. Does not belong here: any table or row of ours.
-
-The database's URL may hold a password, and libpq quotes parts of a malformed URL in its messages.
-So what libpq says about connecting is never passed on, only what this module concludes from it.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import psycopg
 from pydantic import SecretStr
@@ -16,14 +14,13 @@ from pydantic import SecretStr
 from assets.publishing.interfaces import OutsideFailure
 from pipelines.postgres.address import Address, MalformedAddress
 from pipelines.postgres.faults import Cause, cause_of
+from pipelines.postgres.refusal import Refusal
+from pipelines.postgres.session import PINNED, Stalled, connect, milliseconds, set_local
 
-# A writer that waits longer than this waits for somebody who hangs, not for somebody who works. The
-# server ends a transaction of ours that hangs, so that a stopped process never blocks the next run.
-_SESSION_SETTINGS = """
-    SET LOCAL TIME ZONE 'UTC';
-    SET LOCAL lock_timeout = '60s';
-    SET LOCAL idle_in_transaction_session_timeout = '5min';
-"""
+_SETTING = "HISTORY_DATABASE_URL"
+# A writer that waits longer than this waits for somebody who hangs, not for somebody who works.
+_LOCK_TIMEOUT = timedelta(seconds=60)
+_NO_SUCH_DATABASE = "3D000"
 
 
 class HistoryDatabaseError(OutsideFailure):
@@ -53,7 +50,7 @@ class HistoryDataError(HistoryDatabaseError):
 
 
 @contextmanager
-def transaction(url: SecretStr, doing: str) -> Iterator[psycopg.Connection]:
+def transaction(url: SecretStr, doing: str, patience: timedelta) -> Iterator[psycopg.Connection]:
     """Opens a connection of its own for one READ COMMITTED transaction, committed at the end.
 
     Everything is SET LOCAL and nothing is prepared, so that it also works through a pooler in
@@ -62,25 +59,48 @@ def transaction(url: SecretStr, doing: str) -> Iterator[psycopg.Connection]:
     Args:
         url: of the history database.
         doing: what the transaction does, for messages ("replacing days of deployment_history").
+        patience: the longest wait for any one answer.
 
     Raises:
         HistoryDatabaseError: one of its kinds, in place of every error of psycopg.
     """
     address = _address(url)
-    connection = _connect(address)
-    if isinstance(connection, HistoryDatabaseError):
-        raise connection
+    connection = connect(address, patience)
+    if isinstance(connection, Refusal):
+        raise _refused(connection, address)
+    # Whatever the database's default is: the guards read what others have just committed.
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     try:
         with connection:
-            connection.execute(_SESSION_SETTINGS)
+            for statement in set_local(_settings(patience)):
+                connection.execute(statement.encode())
             yield connection
+    except Stalled as error:
+        problem = (
+            f"{_target(address)} fell silent while {doing}: {error}. DATABASE_STALL_SECONDS says "
+            "how long to wait. Nothing is known to be committed."
+        )
     except psycopg.Error as error:
         raise _explained(error, doing, _target(address)) from None
+    else:
+        return
+    raise HistoryUnavailableError(problem)
+
+
+def _settings(patience: timedelta) -> dict[str, str]:
+    """The server ends what we no longer wait for, so that it never blocks the next run."""
+    return {
+        **PINNED,
+        "lock_timeout": milliseconds(min(_LOCK_TIMEOUT, patience)),
+        "statement_timeout": milliseconds(patience),
+        "idle_in_transaction_session_timeout": milliseconds(5 * patience),
+        "tcp_user_timeout": milliseconds(patience),
+    }
 
 
 def _address(url: SecretStr) -> Address:
     try:
-        return Address.of(url, "HISTORY_DATABASE_URL")
+        return Address.of(url, _SETTING)
     except MalformedAddress as error:
         problem = str(error)
     raise HistoryAccessError(problem)
@@ -90,46 +110,13 @@ def _target(address: Address) -> str:
     return f"The history database ({address.name or address.setting})"
 
 
-def _connect(address: Address) -> psycopg.Connection | HistoryDatabaseError:
-    """Returns a failure, for a frame to raise that does not have the password in its variables."""
-    try:
-        # Whatever the locale of the server or of this machine says, we send and read UTF-8.
-        connection = psycopg.connect(
-            address.conninfo.get_secret_value(), client_encoding="UTF8", prepare_threshold=None
-        )
-    except (psycopg.Error, UnicodeError) as error:
-        return _refusal(str(error), _target(address))
-    # Whatever the database's default is: the guards read what others have just committed.
-    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-    return connection
-
-
-def _refusal(said: str, target: str) -> HistoryDatabaseError:
-    """Concludes from libpq's words why no connection came about; libpq gives no error code."""
-    if "password authentication failed" in said or "no password supplied" in said:
-        return HistoryAccessError(
-            f"{target} refuses the user or password. Check HISTORY_DATABASE_URL, or the file that "
-            "PGPASSFILE names."
-        )
-    if "pg_hba.conf" in said:
-        return HistoryAccessError(
-            f"{target} does not let this user in from this machine: the server's pg_hba.conf has "
-            "no entry for it (or asks for SSL: add sslmode=require to HISTORY_DATABASE_URL)."
-        )
-    if "FATAL" in said and "does not exist" in said:
-        return HistoryAccessError(
-            f"{target} does not exist, or its role does not. Create it with "
-            "createdb --encoding=UTF8 --template=template0, or check HISTORY_DATABASE_URL."
-        )
-    if "FATAL" in said:
-        return HistoryUnavailableError(
-            f"{target} takes no connection now; the server's log says why. It may be starting up "
-            "or have too many connections."
-        )
-    return HistoryUnavailableError(
-        f"{target} can't be reached. Check that the server runs and accepts connections from here, "
-        "and the host and port in HISTORY_DATABASE_URL."
-    )
+def _refused(refusal: Refusal, address: Address) -> HistoryDatabaseError:
+    said = refusal.in_words(address)
+    if refusal.passes:
+        return HistoryUnavailableError(f"{_target(address)} can't be reached: {said}")
+    if refusal.state == _NO_SUCH_DATABASE:
+        said += " Make the database with createdb --encoding=UTF8 --template=template0."
+    return HistoryAccessError(f"{_target(address)} lets nobody in this way: {said}")
 
 
 def _explained(error: psycopg.Error, doing: str, target: str) -> HistoryDatabaseError:

@@ -11,6 +11,7 @@ have returned.
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -39,6 +40,11 @@ HOW_TO_WRITE_ONE = (
 _HOSTS = re.compile(r"([\w.:%-]*|[/@][^,]*)(,([\w.:%-]*|[/@][^,]*))*")
 _PORTS = re.compile(r"\d*(,\d*)*")
 _URL = re.compile(r"postgres(?:ql)?://(?:[^:/@]*:(?P<password>[^/@]*)@)?[^/]*(?:/(?P<path>[^?]*))?")
+
+
+def startup_options(settings: Mapping[str, str]) -> str:
+    """Settings as `options` of a connection; their values are without spaces."""
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 class MalformedAddress(OutsideFailure):
@@ -118,6 +124,18 @@ class Address:
             name=", ".join(f"{part} {name}" for part, name in harmless.items()),
             secrets=tuple(SecretStr(secret) for secret in secrets),
         )
+
+    def with_options(self, settings: Mapping[str, str]) -> SecretStr:
+        """The conninfo that sets something for the whole session, which most poolers refuse.
+
+        Where a service file may have options of its own, it is left as it is.
+        """
+        plain = self.conninfo.get_secret_value()
+        given = conninfo_to_dict(plain)
+        if "service" in given or "PGSERVICE" in os.environ:
+            return self.conninfo
+        options = given.get("options", os.environ.get("PGOPTIONS", ""))
+        return SecretStr(make_conninfo(plain, options=f"{options} {startup_options(settings)}"))
 
     def said(self, text: str) -> str:
         """What a server or libpq said, in one line; withheld if it quotes a secret."""

@@ -91,15 +91,15 @@ class Refusal:
         """The refusal whose fields another process sent as JSON."""
         return cls(**{**fields, "matter": Matter(fields["matter"])})
 
+    @property
+    def is_of_a_pooler(self) -> bool:
+        """Whether a pooler may have said no to what its server would have taken."""
+        return self.state == _OF_POOLERS
+
     def in_words(self, address: Address) -> str:
-        """What was said and what to do, fit for any log."""
-        return f"{address.said(self.said)}\nCheck {_in_setting(self.matter, address.setting)}."
-
-
-def _in_setting(matter: Matter, setting: str) -> str:
-    if matter is Matter.BUSY:
-        return matter.value
-    return f"{setting}: {matter.value}"
+        """What was said and what to do, in one line that is fit for any log."""
+        where = "" if self.matter is Matter.BUSY else f"{address.setting}: "
+        return f"{address.said(self.said).rstrip('.')}. Check {where}{self.matter}."
 
 
 def why_refused(conninfo: str) -> Refusal | None:

@@ -42,6 +42,7 @@ PINNED: Mapping[str, str] = {
     "bytea_output": "hex",
     "array_nulls": "on",
     "transform_null_equals": "off",
+    "quote_all_identifiers": "off",
     # A policy that hides rows is an error, not a shorter answer.
     "row_security": "off",
 }
@@ -58,11 +59,6 @@ def set_local(settings: Mapping[str, str]) -> tuple[str, ...]:
         f"SET LOCAL {name} = {value if name in _LISTS else repr(value)}"
         for name, value in settings.items()
     )
-
-
-def startup_options(settings: Mapping[str, str]) -> str:
-    """The same as `options` of a connection that no pooler shares; values without spaces."""
-    return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def milliseconds(span: timedelta) -> str:

@@ -263,7 +263,9 @@ class TestConnecting:
         try:
             rules.write_text(f"local all {role} scram-sha-256\n{before}")
             execute(url, "SELECT pg_reload_conf()")
-            with pytest.raises(HistoryAccessError, match="user or password") as refusal:
+            with pytest.raises(
+                HistoryAccessError, match="password authentication failed"
+            ) as refusal:
                 migrate_until_refused(wrong)
         finally:
             rules.write_text(before)
