@@ -174,7 +174,10 @@ class _Attempt:
             return Refusal(Matter.BUSY if passes else Matter.LOGIN, passes, said, state)
         if not self._reached:
             return Refusal(Matter.REACHING, passes=True, said=said)
-        if self._peer_hung_up():
+        # A server hangs up as soon as it hears that its certificate won't do, perhaps before we
+        # look. These words are OpenSSL's and libpq's own, and not translated.
+        about_certificate = self._in_tls and "certificate" in said
+        if self._peer_hung_up() and not about_certificate:
             return Refusal(Matter.BUSY, passes=True, said=said)
         return Refusal(Matter.TLS if self._in_tls else Matter.LOGIN, passes=False, said=said)
 
