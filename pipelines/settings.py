@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         le=LONGEST_TIMEOUT_SECONDS,
         description="How long to wait for a table that its owner is altering.",
     )
+    database_stall_seconds: PositiveInt = Field(
+        default=60,
+        description="How long a database may send nothing before the connection is closed and the "
+        "work tried again.",
+    )
     extract_retry_seconds: PositiveFloat = Field(
         default=15,
         le=LONGEST_PAUSE_SECONDS,

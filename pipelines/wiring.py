@@ -81,6 +81,7 @@ def fleet_database(_: dg.InitResourceContext) -> FleetSource:
         settings.fleet_database_url,
         lock_timeout=dt.timedelta(seconds=settings.fleet_lock_timeout_seconds),
         statement_timeout=dt.timedelta(seconds=settings.fleet_statement_timeout_seconds),
+        patience=dt.timedelta(seconds=settings.database_stall_seconds),
     )
 
 
@@ -90,7 +91,10 @@ def history_database(_: dg.InitResourceContext) -> HistoryDatabase:
     settings = read_settings()
     if settings.history_database_url is None:
         return EmbeddedHistoryDatabase(embedded_server(settings))
-    return HistoryDatabase(settings.history_database_url)
+    return HistoryDatabase(
+        settings.history_database_url,
+        patience=dt.timedelta(seconds=settings.database_stall_seconds),
+    )
 
 
 @dg.resource

@@ -211,7 +211,7 @@ class TestForeignSchema:
                 "DROP VIEW flakelag.view_system_deployment_status;"
                 " CREATE VIEW flakelag.view_system_deployment_status AS SELECT 1 AS hostname;"
                 " CREATE VIEW public.mine AS SELECT * FROM flakelag.view_system_deployment_status",
-                "view mine depends on view flakelag.view_system_deployment_status",
+                "view public.mine depends on view flakelag.view_system_deployment_status",
             ),
         ],
         ids=["type", "not null", "primary key", "no table", "no view", "dependent view"],
