@@ -18,6 +18,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipelines.webserver.names import read_names
+
 
 class SettingsError(Exception):
     """A variable of the environment has a value that can't be used."""
@@ -75,6 +77,18 @@ class Settings(BaseSettings):
     alert_hours_behind: PositiveFloat = Field(
         default=168, description="Tell when a system is newly behind by more hours than this."
     )
+
+    flakelag_ui_hosts: str | None = Field(
+        default=None,
+        description="Names by which browsers reach the UI, such as that of a proxy in front, with "
+        "commas between: `fleet.example.org`. Unset: only the address that it listens on.",
+    )
+
+    @field_validator("flakelag_ui_hosts")
+    @classmethod
+    def _check_names(cls, names: str | None) -> str | None:
+        read_names(names or "")
+        return names
 
     @field_validator("reports_dir", "flakelag_var_dir", "dagster_home")
     @classmethod

@@ -45,6 +45,11 @@ def prepare_instance(settings: Settings) -> Path:
     return folder
 
 
+def workspace_file() -> str:
+    """The file that names the code to serve, whatever folder a command is started in."""
+    return str(files(__package__) / "workspace.yaml")
+
+
 def _template(storage: Storage) -> str:
     templates = files(__package__)
     return "".join(
