@@ -42,15 +42,16 @@ def read_names(text: str) -> list[Authority]:
     """Reads names with commas between them.
 
     Raises:
-        ValueError: one is no host name or address, with or without a port; the message quotes it.
+        ValueError: one is no host name or address, with or without a port; the message does not
+            quote it, because it may be a URL with a password.
     """
     names = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         name = read_authority(part)
         if name is None:
             raise ValueError(
-                f"{part[:300]!r} is no host name: write it as the browser's address bar shows it "
-                "between // and /, such as fleet.example.org or fleet.example.org:8443"
+                "No host name. Write it as a browser's address bar shows it between // and /, "
+                "such as fleet.example.org or fleet.example.org:8443"
             )
         names.append(name)
     return names
