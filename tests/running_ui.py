@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -61,8 +62,11 @@ class RunningUI:
             json.dumps({"query": query, "variables": variables}).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            told = json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                told = json.load(answer)
+        except urllib.error.HTTPError as refused:
+            told = {"errors": refused.read().decode()}
         assert "errors" not in told, told
         return told["data"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from pipelines.commands.environment import settings_for_command
+from pipelines.commands.interruption import heard_within_seconds
 from pipelines.commands.together import run_together
-from pipelines.commands.webserver import require_free, serving_options
-from pipelines.instance import InstanceUnusableError, workspace_file
-from pipelines.settings import Settings
+from pipelines.commands.webserver import instance_for_command, require_free, serving_options
+from pipelines.instance import workspace_file
 
 
 @click.command()
@@ -24,8 +24,11 @@ def ui(
     on 127.0.0.1, or put a proxy in front that authenticates.
     """
     settings = settings_for_command()
-    require_free(host, port)
-    _make_instance_ready(settings)
+    with heard_within_seconds():
+        require_free(host, port)
+        # Makes the storage for both programs, and says in a sentence what is wrong with it.
+        with instance_for_command(settings):
+            pass
     # Not from this folder: -P keeps what lies in it from being taken for our code.
     webserver = [sys.executable, "-P", "-m", "pipelines.cli", "webserver"]
     webserver += ["--host", host, "--port", str(port), "--path-prefix", path_prefix]
@@ -45,19 +48,3 @@ def ui(
     )
     if ended is not None:
         raise click.ClickException(f"{ended} ended by itself; its output above says why.")
-
-
-def _make_instance_ready(settings: Settings) -> None:
-    """Opens the instance once: both programs then find its storage made, or we say what is wrong.
-
-    The daemon would otherwise end in a traceback of its own.
-    """
-    # Dagster takes a second to import, and `--help` does not need it.
-    from pipelines.instance.opening import opened_instance  # noqa: PLC0415
-
-    try:
-        with opened_instance(settings):
-            return
-    except InstanceUnusableError as error:
-        message = str(error)
-    raise click.ClickException(message)

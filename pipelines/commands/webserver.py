@@ -2,13 +2,20 @@
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.commands.environment import settings_for_command
+from pipelines.commands.interruption import heard_within_seconds
+from pipelines.instance import InstanceUnusableError, workspace_file
 from pipelines.settings import Settings
 from pipelines.webserver.names import Authority, OwnNames, read_names
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 _Command = Callable[..., None]
 
@@ -78,27 +85,38 @@ def webserver(
     127.0.0.1, or put a proxy in front that authenticates.
     """
     settings = settings_for_command()
-    require_free(host, port)
     names = OwnNames(host, port, [*_configured(settings), *read_names(",".join(allow_host))])
-    # Dagster takes a second to import, and `--help` does not need it.
-    from pipelines.instance import InstanceUnusableError, workspace_file  # noqa: PLC0415
-    from pipelines.instance.opening import opened_instance  # noqa: PLC0415
-    from pipelines.webserver.serving import serve  # noqa: PLC0415
+    with ExitStack() as stack:
+        with heard_within_seconds():
+            require_free(host, port)
+            instance = stack.enter_context(instance_for_command(settings))
+        # Dagster takes a second to import, and `--help` does not need it.
+        from pipelines.webserver.serving import serve  # noqa: PLC0415
 
-    try:
-        with opened_instance(settings) as instance:
-            serve(
-                instance,
-                host,
-                port,
-                names,
-                workspace=workspace_file(),
-                read_only=read_only,
-                path_prefix=path_prefix,
-            )
+        serve(
+            instance,
+            host,
+            port,
+            names,
+            workspace=workspace_file(),
+            read_only=read_only,
+            path_prefix=path_prefix,
+        )
+
+
+@contextmanager
+def instance_for_command(settings: Settings) -> "Iterator[dg.DagsterInstance]":
+    """Opens Dagster's instance; what is wrong with it ends the command with a message."""
+    from pipelines.instance.opening import opened_instance  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        try:
+            instance = stack.enter_context(opened_instance(settings))
+        except InstanceUnusableError as error:
+            message = str(error)
+        else:
+            yield instance
             return
-    except InstanceUnusableError as error:
-        message = str(error)
     raise click.ClickException(message)
 
 

@@ -30,6 +30,7 @@ from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import prepare_instance
 from pipelines.settings import Settings
 from tests.integration.command_process import (
+    FLAKELAG,
     ROOT,
     environment,
     running,
