@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 
-_SECONDS_TO_STOP = 30.0
-# On an idle machine a run has recorded its end in a second or two. A busy one needs many times
-# that, and a run that is killed before stands as started until it counts as lost.
-_SECONDS_TO_CLEAR_UP = 60.0
+# Whoever presses Ctrl-C has the prompt back within five seconds.
+_SECONDS_TO_STOP = 1.5
+_SECONDS_TO_CLEAR_UP = 2.0
 _POLL_SECONDS = 0.2
 
 
@@ -78,7 +77,8 @@ def _stop(running: Sequence[subprocess.Popen[bytes]], at_once: threading.Event) 
     for each in running:
         each.send_signal(signal.SIGINT)
     _wait(lambda: all(each.poll() is not None for each in running), _SECONDS_TO_STOP, at_once)
-    # What they started and left behind, such as the run of a job: it may still record its end.
+    # What they started and left behind, such as the worker of a run: it may still record its end.
+    # That of one that can't, the daemon records when it is started again.
     _signal_groups(running, signal.SIGTERM)
     _wait(lambda: not _signal_groups(running, 0), _SECONDS_TO_CLEAR_UP, at_once)
     _signal_groups(running, signal.SIGKILL)

@@ -75,6 +75,11 @@ def _write_beside(folder: Path, name: str, text: str) -> None:
                 os.unlink(beside, dir_fd=opened)
 
 
+def workspace_file() -> str:
+    """The file that names the code to serve, whatever folder a command is started in."""
+    return str(files(__package__) / "workspace.yaml")
+
+
 def _template(storage: Storage) -> str:
     templates = files(__package__)
     return "".join(

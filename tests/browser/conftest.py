@@ -22,6 +22,8 @@ _ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Names of somebody else's, for tests of what a foreign page can do.
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 )
 
 

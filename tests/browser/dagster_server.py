@@ -97,7 +97,7 @@ def _environment(postgres: EmbeddedPostgres, folder: Path) -> dict[str, str]:
 def _webserver(environment: Mapping[str, str], log: Path) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "pipelines.cli", "webserver", "--port", str(port)]
     with log.open("wb") as output:
         server = subprocess.Popen(
             command,

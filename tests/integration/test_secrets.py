@@ -31,13 +31,19 @@ from pipelines.alerts.state import AlertState, AlertStateFile
 from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import prepare_instance
 from pipelines.settings import Settings
-from tests.integration.command_process import ROOT, environment, running, session_members
+from tests.integration.command_process import (
+    FLAKELAG,
+    ROOT,
+    environment,
+    running,
+    session_members,
+)
 from tests.integration.fleet_support import create_fleet, run_sql
 from tests.integration.tcp_door import free_port, open_door
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 CANARY = "c4n4ry"
-WEBSERVER = (str(Path(sys.executable).with_name("dagster-webserver")), "-w", "workspace.yaml")
+WEBSERVER = (*FLAKELAG, "webserver")
 
 # Logs of whoever connects or posts, shown in the UI too.
 DEBUG_LOGS = """
@@ -56,7 +62,8 @@ logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 common = dict(os.environ)
 for line in sys.stdin:
     os.environ.clear()
-    os.environ.update(common | json.loads(line))
+    given = common | json.loads(line)
+    os.environ.update({name: value for name, value in given.items() if value is not None})
     try:
         main(["report"], standalone_mode=False)
         print("SUCCEEDED")
@@ -166,11 +173,11 @@ def left(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> Left:
         "EXTRACT_RETRY_SECONDS": "0.01",
         "FLAKELAG_VAR_DIR": str(folder / "var"),
     }
-    in_files = {
+    in_files: dict[str, str | None] = {
         "DAGSTER_HOME": str(folder / "sqlite"),
-        "DAGSTER_POSTGRES_URL": "",
+        "DAGSTER_POSTGRES_URL": None,
     }
-    from_pgpass = {
+    from_pgpass: dict[str, str | None] = {
         "FLEET_DATABASE_URL": guarded.url("reader", "fleet", ""),
         "HISTORY_DATABASE_URL": guarded.url("historian", "history", ""),
         "PGPASSFILE": str(passwords),
@@ -184,7 +191,7 @@ def left(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> Left:
         with (prepare_instance(settings) / "dagster.yaml").open("a") as file:
             file.write(DEBUG_LOGS)
 
-    runs: list[dict[str, str]] = [
+    runs: list[dict[str, str | None]] = [
         {},
         {"FLEET_DATABASE_URL": guarded.url("reader", "fleet", wrong)},
         {"FLEET_DATABASE_URL": guarded.url("reader", "nothing")},
@@ -364,7 +371,7 @@ def test_the_ui_does_not_show_it(left: Left) -> None:
         return False
 
     log = left.folder / "webserver.log"
-    command = (*WEBSERVER, "-h", "127.0.0.1", "-p", str(port))
+    command = (*WEBSERVER, "--port", str(port))
     with running(command, ROOT, log, **left.given) as webserver:
         wait_until(answers, webserver, said=log.read_text)
         resources = ask(RESOURCES, repository=repository)["allTopLevelResourceDetailsOrError"]
