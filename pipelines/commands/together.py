@@ -13,8 +13,7 @@ from contextlib import suppress
 from types import FrameType
 
 # Whoever presses Ctrl-C has the prompt back within five seconds.
-_SECONDS_TO_STOP = 1.5
-_SECONDS_TO_CLEAR_UP = 2.0
+_SECONDS_TO_STOP = 2.5
 _POLL_SECONDS = 0.2
 
 
@@ -70,16 +69,18 @@ def run_together(
 
 
 def _stop(running: Sequence[subprocess.Popen[bytes]], at_once: threading.Event) -> None:
-    for each in running:
-        each.send_signal(signal.SIGINT)
-    _wait(lambda: all(each.poll() is not None for each in running), _SECONDS_TO_STOP, at_once)
-    # What they started and left behind, such as the worker of a run: it may still record its end.
-    # That of one that can't, the daemon records when it is started again.
+    # Also what they started, such as the worker of a run, which then records where it was. The end
+    # of one that can't, the daemon records when it is started again.
     _signal_groups(running, signal.SIGTERM)
-    _wait(lambda: not _signal_groups(running, 0), _SECONDS_TO_CLEAR_UP, at_once)
+    _wait(lambda: _have_ended(running), _SECONDS_TO_STOP, at_once)
     _signal_groups(running, signal.SIGKILL)
     for each in running:
         each.wait()
+
+
+def _have_ended(running: Sequence[subprocess.Popen[bytes]]) -> bool:
+    # A leader that has ended keeps its group until it is asked for.
+    return all(each.poll() is not None for each in running) and not _signal_groups(running, 0)
 
 
 def _wait(holds: Callable[[], bool], seconds: float, at_once: threading.Event) -> None:

@@ -5,6 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from pipelines.settings import Settings
 
 Storage = Literal["sqlite", "postgres"]
@@ -24,7 +26,8 @@ def prepare_instance(settings: Settings) -> Path:
         The folder: what `DAGSTER_HOME` must name.
 
     Raises:
-        InstanceUnusableError: the folder can't be made or written to.
+        InstanceUnusableError: the folder can't be made or written to, or there is a `dagster.yaml` in
+            it that can't be read.
     """
     folder = settings.instance_dir
     wanted: Storage = "sqlite" if settings.dagster_postgres_url is None else "postgres"
@@ -32,7 +35,9 @@ def prepare_instance(settings: Settings) -> Path:
     configuration = folder / "dagster.yaml"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not configuration.exists() or configuration.read_text("utf-8") == _template(other):
+        # A link that leads nowhere is there, too.
+        is_there = configuration.is_symlink() or configuration.exists()
+        if not is_there or _readable(configuration) == _template(other):
             # Beside and then renamed: another command may be starting and reading it.
             beside = folder / f".dagster.yaml.{os.getpid()}"
             beside.write_text(_template(wanted), "utf-8")
@@ -43,6 +48,26 @@ def prepare_instance(settings: Settings) -> Path:
             "FLAKELAG_VAR_DIR) to a folder that can be written to."
         ) from None
     return folder
+
+
+def _readable(configuration: Path) -> str:
+    """What stands in a `dagster.yaml`, which Dagster itself would refuse with a traceback."""
+    try:
+        text = configuration.read_text("utf-8")
+        content = yaml.safe_load(text)
+    except UnicodeDecodeError:
+        problem = "it is not UTF-8"
+    except FileNotFoundError:
+        problem = "it is a link that leads nowhere"
+    except yaml.YAMLError as error:
+        # Its own message quotes the file.
+        mark = getattr(error, "problem_mark", None)
+        problem = "it is not YAML" if mark is None else f"line {mark.line + 1} is not YAML"
+    else:
+        if content is None or isinstance(content, dict):
+            return text
+        problem = "it is no list of settings"
+    raise InstanceUnusableError(f"Can't read {configuration}: {problem}.")
 
 
 def workspace_file() -> str:
