@@ -43,7 +43,7 @@ def run_together(
     """Runs programs until one ends, or until Ctrl-C, SIGTERM or the end of the terminal.
 
     Nothing that they started is left then. Each has a process group of its own: so Ctrl-C reaches
-    us alone, and they are asked to stop once, in order, not twice. A second Ctrl-C kills them.
+    us alone, and they are asked to stop once, not twice. A second Ctrl-C kills them.
 
     Args:
         programs: their commands, by name.
