@@ -11,6 +11,7 @@ from datetime import timedelta
 import psycopg
 from pydantic import SecretStr
 
+from assets.publishing.display import display_sentence
 from assets.publishing.interfaces import OutsideFailure
 from pipelines.postgres.address import Address, MalformedAddress
 from pipelines.postgres.faults import Cause, cause_of
@@ -124,6 +125,7 @@ def _refused(refusal: Refusal, address: Address) -> HistoryDatabaseError:
 def _explained(error: psycopg.Error, doing: str, target: str) -> HistoryDatabaseError:
     """Translates an error of an open connection; the server's words hold none of our secrets."""
     said = error.diag.message_primary
+    said = None if said is None else display_sentence(said)
     state = error.sqlstate or ""
     cause = cause_of(state)
     if cause is Cause.LOST:

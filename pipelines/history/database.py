@@ -12,13 +12,14 @@ import psycopg
 import pyarrow as pa
 from pydantic import SecretStr
 
+from assets.publishing.display import display_sentence
+from assets.publishing.interfaces import LoadOutcome
 from assets.schemas.dictionary import Dataset
 from pipelines.history import migration
 from pipelines.history.connection import HistoryDataError, transaction
 from pipelines.history.replacement import (
     CURRENT,
     Load,
-    LoadOutcome,
     Replacement,
     end_of_day,
 )
@@ -68,12 +69,6 @@ class HistoryDatabase:
             return migration.migrate(
                 connection, self._schema, set_database_search_path=set_database_search_path
             )
-
-    def replace_day(
-        self, dataset: Dataset, date: dt.date, rows: pa.Table, *, extracted_at: dt.datetime
-    ) -> LoadOutcome:
-        """Replaces one day (UTC); see `replace_days`."""
-        return self.replace_days(dataset, [date], rows, extracted_at=extracted_at)[date]
 
     def replace_days(
         self,
@@ -133,7 +128,7 @@ class HistoryDatabase:
         """
         table = self._schema.table(dataset)
         if table.time_column is not None:
-            raise ValueError(f"{dataset.name} is divided into days; use replace_day")
+            raise ValueError(f"{dataset.name} is divided into days; use replace_days")
         _require_fit(dataset, rows)
         load = Load(CURRENT, snapshot_at, extracted_at, rows.num_rows)
         return self._replace(table, rows, [load])[CURRENT]
@@ -148,7 +143,7 @@ class HistoryDatabase:
             except psycopg.errors.UniqueViolation as error:
                 raise HistoryDataError(
                     f"Two rows for {SCHEMA}.{table.dataset.name} have the same key: "
-                    f"{error.diag.message_detail} Nothing was written."
+                    f"{display_sentence(error.diag.message_detail or '')} Nothing was written."
                 ) from None
 
 

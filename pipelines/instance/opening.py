@@ -4,6 +4,7 @@ Belongs here: saying plainly, to whoever typed the command, why the instance can
 belong here: what is done with it.
 """
 
+import errno
 import logging
 import os
 import select
@@ -25,7 +26,8 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from pipelines.instance import InstanceUnusableError, prepare_instance
+from pipelines.files import PRIVATE_FILE, advice, explanation
+from pipelines.instance import HOME_SETTING, InstanceUnusableError, prepare_instance
 from pipelines.postgres.address import (
     CONNECTION_DEFAULTS,
     HOW_TO_WRITE_ONE,
@@ -44,6 +46,14 @@ _SETTING = "DAGSTER_POSTGRES_URL"
 _DRIVERS = ("postgresql", "postgresql+psycopg2")
 # Of our own choosing: the command that has the instance holds this advisory lock.
 _ADVISORY_LOCK = 7_305_810
+
+# What SQLite says for errors of the operating system.
+_SQLITE_SAYS = {
+    "database or disk is full": errno.ENOSPC,
+    "attempt to write a readonly database": errno.EROFS,
+    "unable to open database file": errno.EACCES,
+    "disk I/O error": errno.EIO,
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -74,11 +84,16 @@ def environment_of(folder: Path) -> dict[str, str]:
 
 def _opened(folder: Path) -> dg.DagsterInstance:
     try:
-        return dg.DagsterInstance.get()
+        # Two that make a storage at once would each find the other's tables in the way.
+        with _alone(folder / "flakelag-opening.lock"):
+            return dg.DagsterInstance.get()
     except dg.DagsterError as error:
         problem = str(error).strip()
     except STORAGE_FAILURES as error:
         problem = f"its storage fails ({describe_storage_failure(error)})"
+    except OSError as error:
+        path = folder / os.fsdecode(error.filename or "")
+        raise InstanceUnusableError(explanation(error, path, "write", HOME_SETTING)) from None
     raise InstanceUnusableError(f"Can't use {folder / 'dagster.yaml'}: {problem}")
 
 
@@ -165,7 +180,8 @@ def describe_storage_failure(error: Exception) -> str:
     """What the storage said, in one line, without the statement that it was asked to run."""
     cause = error.__cause__ if isinstance(error, DagsterPostgresException) else error
     said = cause.orig if isinstance(cause, DBAPIError) else cause
-    return " ".join(str(said or error).split())
+    told = " ".join(str(said or error).split())
+    return f"{told}. {advice(_SQLITE_SAYS[told], HOME_SETTING)}" if told in _SQLITE_SAYS else told
 
 
 @contextmanager
@@ -174,6 +190,18 @@ def sole_command(instance: dg.DagsterInstance) -> Iterator[None]:
     with command_lock(instance) as try_to_lock:
         _wait_until(try_to_lock)
         yield
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits until no other process is in such a block for the same file."""
+    lock = FileLock(path, mode=PRIVATE_FILE)
+    try:
+        while not _try(lock):
+            time.sleep(0.1)
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -189,7 +217,7 @@ def command_lock(instance: dg.DagsterInstance) -> Iterator[Callable[[], bool]]:
             locking = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(_ADVISORY_LOCK))
             yield lambda: bool(connection.scalar(locking))
     else:
-        lock = FileLock(Path(instance.root_directory) / "flakelag-command.lock")
+        lock = FileLock(Path(instance.root_directory) / "flakelag-command.lock", mode=PRIVATE_FILE)
         try:
             yield lambda: _try(lock)
         finally:

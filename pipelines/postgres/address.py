@@ -20,6 +20,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from assets.publishing.display import display_sentence
 from assets.publishing.interfaces import OutsideFailure
 
 # A server that vanishes without a word is noticed after a minute, not after the kernel's two hours.
@@ -142,7 +143,7 @@ class Address:
         """What a server or libpq said, in one line; withheld if it quotes a secret."""
         if any(secret.get_secret_value() in text for secret in self.secrets):
             return "(its message quotes the password and is withheld)"
-        return " ".join(text.split())
+        return display_sentence(text)
 
 
 def warnings_for(address: Address) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import psycopg
 import pyarrow as pa
 from pydantic import SecretStr
 
-from assets.publishing.interfaces import ExtractSink
+from assets.publishing.interfaces import ExtractSink, ExtractSummary
 from assets.publishing.layout import ANALYSTS_FILE, METRICS_FILE, page_of
 from assets.schemas import PUBLISHED_DATASETS, SOURCE_TABLES
 from pipelines.demo.ensure import grant_reader_role
@@ -26,7 +26,7 @@ from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import fill_database
 from pipelines.demo.source_schema import Generation
 from pipelines.embedded.postgres import EmbeddedPostgres
-from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
+from pipelines.fleet.extraction import FleetDatabase
 from pipelines.postgres.address import startup_options
 from pipelines.postgres.session import PINNED
 from tests.integration.pipeline import Pipeline, failures, quiet_instance
@@ -46,14 +46,15 @@ _HISTORY = {
 
 
 class FixedReading:
-    """A fleet database that is always read at the same instant."""
+    """A fleet database whose clock shows an instant of ours."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, extracted_at: dt.datetime = EXTRACTED_AT) -> None:
         self._database = FleetDatabase(SecretStr(url))
+        self._extracted_at = extracted_at
 
     def extract(self, sink: ExtractSink) -> ExtractSummary:
         """Reads the real database; only the instant is ours."""
-        return dataclasses.replace(self._database.extract(sink), extracted_at=EXTRACTED_AT)
+        return dataclasses.replace(self._database.extract(sink), extracted_at=self._extracted_at)
 
 
 def digests_of(

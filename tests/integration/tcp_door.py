@@ -11,12 +11,15 @@ from pathlib import Path
 from typing_extensions import override
 
 
-class _Door(socketserver.ThreadingTCPServer):
+class Door(socketserver.ThreadingTCPServer):
+    """Leads to a socket, and counts who came."""
+
     allow_reuse_address = True
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], behind: Path, lets_out: float) -> None:
         self.behind = behind
+        self.visitors = 0
         self.lets_out = lets_out
         self.closed = threading.Event()
         super().__init__(address, _Passage)
@@ -25,7 +28,8 @@ class _Door(socketserver.ThreadingTCPServer):
 class _Passage(socketserver.BaseRequestHandler):
     @override
     def handle(self) -> None:
-        assert isinstance(self.server, _Door)
+        assert isinstance(self.server, Door)
+        self.server.visitors += 1
         with socket.socket(socket.AF_UNIX) as inside:
             inside.connect(str(self.server.behind))
             back = threading.Thread(target=self._let_out, args=(inside,), daemon=True)
@@ -34,7 +38,7 @@ class _Passage(socketserver.BaseRequestHandler):
             back.join()
 
     def _let_out(self, inside: socket.socket) -> None:
-        assert isinstance(self.server, _Door)
+        assert isinstance(self.server, Door)
         left = self.server.lets_out
         with suppress(OSError):
             while data := inside.recv(65_536):
@@ -69,7 +73,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def open_door(port: int, behind: Path, lets_out: float = math.inf) -> Iterator[None]:
+def open_door(port: int, behind: Path, lets_out: float = math.inf) -> Iterator[Door]:
     """Lets 127.0.0.1:port lead to the socket of a server.
 
     Args:
@@ -77,11 +81,11 @@ def open_door(port: int, behind: Path, lets_out: float = math.inf) -> Iterator[N
         behind: the server's socket.
         lets_out: how many bytes of each connection come back from the server; after that, silence.
     """
-    with _Door(("127.0.0.1", port), behind, lets_out) as door:
+    with Door(("127.0.0.1", port), behind, lets_out) as door:
         thread = threading.Thread(target=door.serve_forever, daemon=True)
         thread.start()
         try:
-            yield
+            yield door
         finally:
             door.closed.set()
             door.shutdown()

@@ -17,6 +17,7 @@ from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
 from pipelines.commands.status import status
 from tests.snapshots import SNAPSHOT_AT, publish_status, status_row
+from tests.webservers import settings_environment
 
 PROGRAM = (sys.executable, "-m", "pipelines.cli", "status")
 HASH = "0123456789abcdef0123456789abcdef01234567"
@@ -112,7 +113,7 @@ class TestTable:
 
         assert hostnames(result.output) == ["new", "lost", "slow", "fine", "eager"]
         assert rows_of(result.output)[3] == [
-            "slow", "behind", "34", "290.2", "infra", HASH, "-", "2026-11-23 09:00Z", "-",
+            "slow", "behind", "34", "290.2", "infra", HASH, "-", "2026-11-23 09:00 UTC", "-",
         ]  # fmt: skip
         assert rows_of(result.output)[2][-1] == "path_not_in_derivations"
 
@@ -121,7 +122,7 @@ class TestTable:
     ) -> None:
         summary = call(reports).output.split("\n")[0]
 
-        assert re.match(r"Snapshot of 2026-11-23 09:00Z, \d+\w( \d+\w)? old\. ", summary)
+        assert re.match(r"Snapshot of 2026-11-23 09:00 UTC, \d+\w( \d+\w)? old\. ", summary)
         assert "Systems: 5 (1 no_deployment, 1 unknown, 1 behind, 1 up_to_date, 1 ahead)" in summary
 
     def test_filters_by_flake_and_status_and_limits_what_is_shown(self, reports: Path) -> None:
@@ -156,7 +157,7 @@ class TestTable:
             long,
             "宽宽",
         ]
-        assert rows_of(output)[3][4] == "two spaces"
+        assert rows_of(output)[3][4] == r"two \x20spaces"
 
 
 class TestExitStatus:
@@ -304,7 +305,7 @@ class TestOutside:
         result = subprocess.run(
             PROGRAM,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(root), "REPORTS_DIR": ""},
+            env=settings_environment(PYTHONPATH=str(root)),
             capture_output=True,
             text=True,
             check=False,

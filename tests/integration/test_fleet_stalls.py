@@ -22,11 +22,11 @@ from tests.integration.command_process import (
     kill_session,
     running,
     session_members,
-    wait_until,
 )
 from tests.integration.fleet_support import create_fleet, extract, run_sql
 from tests.integration.tcp_door import free_port, open_door
 from tests.integration.tcp_postgres import installations, tcp_postgres
+from tests.waiting import wait_until
 
 NewDatabase = Callable[..., str]
 A_SECOND = timedelta(seconds=1)

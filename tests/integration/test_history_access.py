@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,10 +31,12 @@ from tests.integration.history_rows import (
     event,
     events,
     execute,
+    replace_day,
     statuses,
     stored_keys,
     values,
 )
+from tests.waiting import wait_until
 
 _role_numbers = count(1)
 
@@ -78,8 +79,8 @@ def history_as(postgres_server: EmbeddedPostgres, url: str) -> Callable[[str], H
 
 def use_everything(history: HistoryDatabase) -> None:
     history.migrate()
-    history.replace_day(
-        DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=MORNING_AFTER
+    replace_day(
+        history, DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=MORNING_AFTER
     )
     history.replace_current(
         SYSTEM_DEPLOYMENT_STATUS,
@@ -124,7 +125,7 @@ class TestRoles:
         HistoryDatabase(SecretStr(url)).migrate()
         execute(url, f"GRANT USAGE ON SCHEMA flakelag TO {role}")
         with pytest.raises(HistoryAccessError, match="permission denied for table loads"):
-            history_as(role).replace_day(DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
+            replace_day(history_as(role), DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
 
     def test_analysts_read_what_is_there_and_what_comes(
         self,
@@ -167,7 +168,7 @@ def test_a_read_only_database_is_named_as_such(url: str) -> None:
     with pytest.raises(HistoryReadOnlyError, match="primary"):
         history.migrate()
     with pytest.raises(HistoryReadOnlyError, match="primary"):
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
 
 
 def test_a_session_that_the_server_ends_leaves_all_as_it_was(url: str) -> None:
@@ -175,23 +176,22 @@ def test_a_session_that_the_server_ends_leaves_all_as_it_was(url: str) -> None:
     use_everything(history)
     rows = events(event("web", 1, 1), event("db", 2, 2))
 
-    def replace_day() -> None:
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, rows, extracted_at=MORNING_AFTER + HOUR)
+    def replace() -> None:
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, rows, extracted_at=MORNING_AFTER + HOUR)
 
     with ThreadPoolExecutor(1) as threads, psycopg.connect(url) as other:
         # Makes ours wait in the middle of its transaction.
         other.execute("SELECT FROM flakelag.loads FOR UPDATE")
-        replacing = threads.submit(replace_day)
+        replacing = threads.submit(replace)
         end = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             " AND datname = current_database()"
         )
-        while not values(url, end):
-            time.sleep(0.01)
+        wait_until(lambda: values(url, end))
         with pytest.raises(HistoryUnavailableError, match="Nothing was committed"):
             replacing.result()
     assert stored_keys(url) == [("web", 1)]
-    replace_day()
+    replace()
     assert stored_keys(url) == [("web", 1), ("db", 2)]
 
 

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -27,20 +26,9 @@ from tests.integration.history_writer import (
     write_without_end,
 )
 from tests.integration.tcp_door import free_port, open_door
+from tests.waiting import wait_until
 
 FULL = os.environ.get("FLAKELAG_TEST_SCALE") == "full"
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
-
-
-@pytest.fixture
-def history(url: str) -> HistoryDatabase:
-    database = HistoryDatabase(SecretStr(url))
-    database.migrate()
-    return database
 
 
 def stored_versions(url: str) -> dict[dt.date, int]:
@@ -153,8 +141,7 @@ def wait_for_writers(url: str, number: int) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
-    while values(url, waiting) != [(number,)]:
-        time.sleep(0.01)
+    wait_until(lambda: values(url, waiting) == [(number,)])
 
 
 @pytest.mark.parametrize("lets_out", [0, 100, 1_000, 3_000])

@@ -19,14 +19,10 @@ from tests.integration.history_rows import (
     event,
     events,
     execute,
+    replace_day,
     stored,
     values,
 )
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
 
 
 def migrate(url: str, schema: HistorySchema = HISTORY) -> list[str]:
@@ -34,8 +30,12 @@ def migrate(url: str, schema: HistorySchema = HISTORY) -> list[str]:
 
 
 def load_an_event(url: str) -> None:
-    HistoryDatabase(SecretStr(url)).replace_day(
-        DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=NOON
+    replace_day(
+        HistoryDatabase(SecretStr(url)),
+        DEPLOYMENT_HISTORY,
+        DAY,
+        events(event("web", 1, 1)),
+        extracted_at=NOON,
     )
 
 

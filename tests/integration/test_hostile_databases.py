@@ -20,7 +20,15 @@ from pipelines.history.database import HistoryDatabase
 from pipelines.postgres.session import PINNED
 from tests.golden import digests_of, read_digests
 from tests.integration.fleet_support import create_fleet, extract, run_sql
-from tests.integration.history_rows import DAY, MORNING_AFTER, NOON, event, events, statuses
+from tests.integration.history_rows import (
+    DAY,
+    MORNING_AFTER,
+    NOON,
+    event,
+    events,
+    replace_day,
+    statuses,
+)
 
 NewDatabase = Callable[..., str]
 
@@ -152,8 +160,8 @@ def test_the_history_calls_nobody_elses_functions(new_database: NewDatabase) -> 
 
     for _ in range(2):
         history.migrate(set_database_search_path=True)
-        history.replace_day(
-            DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=MORNING_AFTER
+        replace_day(
+            history, DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=MORNING_AFTER
         )
         history.replace_current(
             SYSTEM_DEPLOYMENT_STATUS,
