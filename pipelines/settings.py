@@ -98,6 +98,7 @@ class Settings(BaseModel):
     )
     database_stall_seconds: PositiveInt = Field(
         default=60,
+        le=LONGEST_TIMEOUT_SECONDS // 5,
         description="How long a database may send nothing before the connection is closed and the "
         "work tried again.",
     )

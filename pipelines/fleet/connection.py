@@ -184,6 +184,8 @@ class FleetConnection:
         try:
             return receive(self._ours)
         except TimeoutError:
+            # What comes late would be taken for the answer to something else.
+            self._end()
             problem = (
                 f"it sent nothing for {seconds:g} s ({reading}). DATABASE_STALL_SECONDS says how "
                 "long to wait."

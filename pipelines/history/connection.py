@@ -89,11 +89,13 @@ def transaction(url: SecretStr, doing: str, patience: timedelta) -> Iterator[psy
 
 
 def _settings(patience: timedelta) -> dict[str, str]:
-    """The server ends what we no longer wait for, so that it never blocks the next run."""
+    # The server ends what we no longer wait for, so that it never blocks the next run; somewhat
+    # earlier than we, so that it can say why.
+    sooner = 0.8 * patience
     return {
         **PINNED,
-        "lock_timeout": milliseconds(min(_LOCK_TIMEOUT, patience)),
-        "statement_timeout": milliseconds(patience),
+        "lock_timeout": milliseconds(min(_LOCK_TIMEOUT, sooner)),
+        "statement_timeout": milliseconds(sooner),
         "idle_in_transaction_session_timeout": milliseconds(5 * patience),
         "tcp_user_timeout": milliseconds(patience),
     }

@@ -9,6 +9,7 @@ that nothing of the original hangs on to them, and plain text of the URL lives o
 have returned.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -143,3 +144,35 @@ class Address:
         if any(secret.get_secret_value() in text for secret in self.secrets):
             return "(its message quotes the password and is withheld)"
         return display_sentence(text)
+
+
+def warnings_for(address: Address) -> tuple[str, ...]:
+    """What an operator should know of an address that works: a password that others can read.
+
+    Without `sslmode=verify-full`, whoever sits between us and the server can read the password or
+    stand in for the server. Not asked of Unix sockets and of this machine itself.
+    """
+    given = conninfo_to_dict(address.conninfo.get_secret_value())
+    sslmode = given.get("sslmode") or os.environ.get("PGSSLMODE") or "prefer"
+    root = given.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
+    hosts = str(given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST") or "")
+    distant = [host for host in hosts.split(",") if not _is_here(host)]
+    if not distant or sslmode == "verify-full" or root == "system":
+        return ()
+    what = (
+        "its password" if address.secrets else "what is sent, a password from elsewhere included,"
+    )
+    return (
+        f"{address.setting}: {what} can be read on the way to {', '.join(distant)}, or taken by "
+        f"another server: sslmode is {sslmode}. Add sslmode=verify-full, and sslrootcert= with the "
+        "file of the authority that signed the server's certificate (or sslrootcert=system).",
+    )
+
+
+def _is_here(host: str) -> bool:
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

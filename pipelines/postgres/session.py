@@ -11,12 +11,9 @@ is heard and a deadline is kept; what it can't wait for in that way, looking up 
 happens in another thread, which is left behind when it takes too long.
 """
 
-import os
 import queue
-import socket
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -83,23 +80,14 @@ class BoundedConnection(psycopg.Connection[Any]):
         try:
             return waiting.wait(gen, self.pgconn.socket, interval=interval, timeout=seconds)
         except _WaitTimeout:
-            self._hang_up()
+            self.close()
             raise Stalled(f"no answer for {seconds:g} s") from None
         except psycopg.Error:
             raise
         except BaseException:
             # psycopg would ask the server to cancel and wait for its answer.
-            self._hang_up()
+            self.close()
             raise
-
-    def _hang_up(self) -> None:
-        # Only the socket: psycopg has to find out by itself, in whatever it does next.
-        with suppress(psycopg.Error, OSError), _socket(self) as ours:
-            ours.shutdown(socket.SHUT_RDWR)
-
-
-def _socket(connection: psycopg.Connection[Any]) -> socket.socket:
-    return socket.socket(fileno=os.dup(connection.pgconn.socket))
 
 
 def connect(address: Address, patience: timedelta) -> BoundedConnection | Refusal:
