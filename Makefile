@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# A file's tests stay together: they share what its fixtures took long to make.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help report test unit ui backfill bench check fix hooks docs picture lock clean
@@ -22,11 +24,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 report: $(INSTALLED) ## Read the fleet database (or the demo fleet), publish, and say how the fleet stands.
 	@$(BIN)/flakelag report
 
-test: $(INSTALLED) ## Run the whole test suite.
-	@$(BIN)/python -m pytest
+test: $(INSTALLED) ## Run the whole test suite, on as many processes as there are processors.
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 unit: $(INSTALLED) ## Run the unit tests.
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest $(PARALLEL) tests/unit
 
 ui: $(INSTALLED) ## Start the Dagster UI and daemon on 127.0.0.1:3000.
 	@$(BIN)/flakelag ui

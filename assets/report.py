@@ -12,7 +12,7 @@ from assets.page import FleetReportInputs, render_fleet_report
 from assets.publishing.daily_asset import daily_asset
 from assets.publishing.days import Day
 from assets.publishing.interfaces import ReportStore
-from assets.publishing.layout import LATEST_PAGE, METRICS_FILE, page_of
+from assets.publishing.layout import LATEST_PAGE, METRICS_FILE, file_of, page_of
 from assets.publishing.loading import FLEET, FleetLoader, LoadedFleet
 from assets.publishing.metadata import OWNERS, Metadata
 from assets.schemas import (
@@ -106,5 +106,5 @@ def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> FleetReportI
         adoption=adoption_curves(loaded.timeline, status, day.snapshot_at),
         snapshot_at=day.snapshot_at if described is None else described["snapshot_at"],
         extracted_at=day.extracted_at if described is None else described["extracted_at"],
-        status_file=f"{SYSTEM_DEPLOYMENT_STATUS.name}/date={day.date}/data.parquet",
+        status_file=file_of(SYSTEM_DEPLOYMENT_STATUS.name, day.date),
     )

@@ -9,6 +9,7 @@ _COMMANDS = {
     "report": "pipelines.commands.report",
     "backfill": "pipelines.commands.backfill",
     "ui": "pipelines.commands.ui",
+    "webserver": "pipelines.commands.webserver",
     "status": "pipelines.commands.status",
     "history": "pipelines.commands.history",
     "psql": "pipelines.commands.psql",

@@ -1,14 +1,20 @@
 """Where things are and what is allowed: everything that the environment or a `.env` can set.
 
-Read when it is needed, never at import. Addresses of databases and of the webhook carry passwords,
-so they are `SecretStr`: no log, event or traceback shows them.
+Read when it is needed, never at import. What is set and can't be used is an error: a default takes
+the place of what is not set only, because it may be another database altogether. Addresses of
+databases and of the webhook carry passwords, so they are `SecretStr`: no log, event or traceback
+shows them.
 """
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from dotenv import load_dotenv
 from pydantic import (
+    BaseModel,
+    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -17,7 +23,14 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from assets.publishing.layout import DAGSTER_FOLDER, POSTGRES_FOLDER
+from pipelines.env_file import EnvFileError, read_env_file
+from pipelines.misspelt import meant_by
+from pipelines.webserver.names import read_names
+
+_FOR_DEVELOPERS = ("FLAKELAG_PICTURE", "FLAKELAG_TEST_SCALE")
+"""What the tests and the Makefile read."""
 
 LONGEST_HOURS = 1_000_000
 """More than a century: what is larger was not meant, and infinity can't be counted with."""
@@ -33,13 +46,13 @@ LONGEST_LINK = 1_000
 
 
 class SettingsError(Exception):
-    """A variable of the environment has a value that can't be used."""
+    """Something that is set can't be used; the message says what and where, never its value."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The settings, each under its own name in capitals in the environment or in `.env`."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     fleet_database_url: SecretStr | None = Field(
         default=None,
@@ -53,6 +66,11 @@ class Settings(BaseSettings):
     )
     reports_dir: Path = Field(
         default=Path("reports"), description="Where the Parquet files and pages go."
+    )
+    published_files_mode: Literal["0644", "0640", "0600"] = Field(
+        default="0644",
+        description="Who may read the published files, whatever the umask: everybody (`0644`), "
+        "the group (`0640`) or their owner alone (`0600`). Their folders go with them.",
     )
     flakelag_var_dir: Path = Field(
         default=Path("var"),
@@ -77,6 +95,11 @@ class Settings(BaseSettings):
         default=10,
         le=LONGEST_TIMEOUT_SECONDS,
         description="How long to wait for a table that its owner is altering.",
+    )
+    database_stall_seconds: PositiveInt = Field(
+        default=60,
+        description="How long a database may send nothing before the connection is closed and the "
+        "work tried again.",
     )
     extract_retry_seconds: PositiveFloat = Field(
         default=15,
@@ -108,6 +131,12 @@ class Settings(BaseSettings):
         description="Alert when a system is newly behind by more hours than this.",
     )
 
+    flakelag_ui_hosts: str | None = Field(
+        default=None,
+        description="Names by which browsers reach the UI, such as that of a proxy in front, with "
+        "commas between: `fleet.example.org`. Unset: only the address that it listens on.",
+    )
+
     @field_validator("flakelag_ui_url", "flakelag_report_url")
     @classmethod
     def _check_link(cls, url: str | None, field: ValidationInfo) -> str | None:
@@ -128,34 +157,80 @@ class Settings(BaseSettings):
             raise ValueError(f"an address has no blank and at most {LONGEST_LINK} characters")
         return url.rstrip("/")
 
+    @field_validator("flakelag_ui_hosts")
+    @classmethod
+    def _check_names(cls, names: str | None) -> str | None:
+        read_names(names or "")
+        return names
+
     @field_validator("reports_dir", "flakelag_var_dir", "dagster_home")
     @classmethod
     def _expand_home(cls, path: Path | None) -> Path | None:
-        # A `.env` is read by no shell.
-        return None if path is None else path.expanduser()
+        # A `.env` is read by no shell, nor is a unit of systemd.
+        if path is not None and "$" in str(path):
+            raise ValueError("A $ stands for nothing here; a .env may have ${NAME}")
+        try:
+            return None if path is None else path.expanduser()
+        except RuntimeError:
+            raise ValueError("There is no home folder for its ~") from None
 
     @property
     def instance_dir(self) -> Path:
         """The folder of the Dagster instance, absolute."""
-        return (self.dagster_home or self.flakelag_var_dir / "dagster").absolute()
+        return (self.dagster_home or self.flakelag_var_dir / DAGSTER_FOLDER).absolute()
 
     @property
     def embedded_postgres_dir(self) -> Path:
         """The data folder of the embedded server, absolute."""
-        return (self.flakelag_var_dir / "postgres").absolute()
+        return (self.flakelag_var_dir / POSTGRES_FOLDER).absolute()
 
 
 def read_settings() -> Settings:
     """Reads the environment, and `.env` in the working folder for what is not set there.
 
+    What only `.env` sets is in the environment afterwards, for Dagster and for libpq.
+
     Raises:
-        SettingsError: naming each variable that can't be used, never its value.
+        SettingsError: naming each variable that can't be used, or the line of `.env`.
     """
-    load_dotenv(Path.cwd() / ".env")
     try:
-        return Settings()
+        in_file = read_env_file(Path.cwd() / ".env", os.environ)
+    except EnvFileError as error:
+        raise SettingsError(str(error)) from None
+    places = {name: f".env, line {entry.line}" for name, entry in in_file.items()}
+    places |= dict.fromkeys(os.environ, "the environment")
+    values = {name: entry.value for name, entry in in_file.items()} | os.environ
+    problems = _problems_of_names(values, places)
+    ours = {name: values[name.upper()] for name in Settings.model_fields if name.upper() in values}
+    try:
+        settings = None if problems else Settings.model_validate(ours)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors()
-        )
-    raise SettingsError(f"Can't use the environment. {problems}. The README lists every variable.")
+        problems = [
+            f"{name} ({places[name]}): {problem['msg']}."
+            for problem in error.errors()
+            for name in (str(problem["loc"][0]).upper(),)
+        ]
+        settings = None
+    if settings is None:
+        raise SettingsError("\n".join([*problems, "docs/operations.md lists every variable."]))
+    os.environ.update(values)
+    return settings
+
+
+def _problems_of_names(values: Mapping[str, str], places: Mapping[str, str]) -> list[str]:
+    """What is wrong whatever it is set to: names that only look like ours, and empty values."""
+    ours = [name.upper() for name in Settings.model_fields]
+    problems = []
+    for name, value in sorted(values.items()):
+        if name in ours and not value.strip():
+            problems.append(
+                f"{name} ({places[name]}) is empty. Give it a value, or take it away to have its "
+                "default."
+            )
+        meant = None if name in _FOR_DEVELOPERS else meant_by(name, ours)
+        if meant is not None:
+            problems.append(
+                f"{name} ({places[name]}) is no setting of flakelag. Is {meant} meant? If it "
+                "belongs to another program, take it out of the environment of this one."
+            )
+    return problems

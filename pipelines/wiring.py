@@ -26,6 +26,11 @@ from pipelines.store.report_store import ReportStore
 HISTORY_DATABASE = "history"
 
 
+def embedded_server(settings: Settings) -> EmbeddedPostgres:
+    """The embedded server below FLAKELAG_VAR_DIR, not started."""
+    return EmbeddedPostgres(settings.embedded_postgres_dir, var_dir=settings.flakelag_var_dir)
+
+
 class DemoFleetDatabase:
     """The demo fleet in the embedded server: started and filled when it is first read."""
 
@@ -37,17 +42,6 @@ class DemoFleetDatabase:
         self._server.start()
         url = ensure_demo_fleet(self._server, dt.datetime.now(dt.UTC))
         return FleetDatabase(SecretStr(url)).extract(sink)
-
-
-def fleet_database(settings: Settings) -> FleetDatabase | DemoFleetDatabase:
-    """The database of FLEET_DATABASE_URL, or the demo fleet."""
-    if settings.fleet_database_url is None:
-        return DemoFleetDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
-    return FleetDatabase(
-        settings.fleet_database_url,
-        lock_timeout=dt.timedelta(seconds=settings.fleet_lock_timeout_seconds),
-        statement_timeout=dt.timedelta(seconds=settings.fleet_statement_timeout_seconds),
-    )
 
 
 class EmbeddedHistoryDatabase(HistoryDatabase):
@@ -64,17 +58,11 @@ class EmbeddedHistoryDatabase(HistoryDatabase):
         return super().migrate(set_database_search_path=set_database_search_path)
 
 
-def history_database(settings: Settings) -> HistoryDatabase:
-    """The database of HISTORY_DATABASE_URL, or one in the embedded server."""
-    if settings.history_database_url is None:
-        return EmbeddedHistoryDatabase(EmbeddedPostgres(settings.embedded_postgres_dir))
-    return HistoryDatabase(settings.history_database_url)
-
-
 @dg.resource
 def report_store(_: dg.InitResourceContext) -> ReportStore:
     """The Parquet files under REPORTS_DIR."""
-    return ReportStore(read_settings().reports_dir)
+    settings = read_settings()
+    return ReportStore(settings.reports_dir, files_mode=int(settings.published_files_mode, base=8))
 
 
 @dg.resource(required_resource_keys={"reports"})
@@ -84,15 +72,29 @@ def fleet_loader(context: dg.InitResourceContext) -> FleetLoader:
 
 
 @dg.resource
-def fleet_source(_: dg.InitResourceContext) -> FleetSource:
-    """The fleet database, read only."""
-    return fleet_database(read_settings())
+def fleet_database(_: dg.InitResourceContext) -> FleetSource:
+    """The fleet database, read only. That of FLEET_DATABASE_URL, or the demo fleet."""
+    settings = read_settings()
+    if settings.fleet_database_url is None:
+        return DemoFleetDatabase(embedded_server(settings))
+    return FleetDatabase(
+        settings.fleet_database_url,
+        lock_timeout=dt.timedelta(seconds=settings.fleet_lock_timeout_seconds),
+        statement_timeout=dt.timedelta(seconds=settings.fleet_statement_timeout_seconds),
+        patience=dt.timedelta(seconds=settings.database_stall_seconds),
+    )
 
 
 @dg.resource
-def history(_: dg.InitResourceContext) -> HistoryDatabase:
-    """The history database, schema `flakelag`."""
-    return history_database(read_settings())
+def history_database(_: dg.InitResourceContext) -> HistoryDatabase:
+    """Schema `flakelag` of the database of HISTORY_DATABASE_URL, or one in the embedded server."""
+    settings = read_settings()
+    if settings.history_database_url is None:
+        return EmbeddedHistoryDatabase(embedded_server(settings))
+    return HistoryDatabase(
+        settings.history_database_url,
+        patience=dt.timedelta(seconds=settings.database_stall_seconds),
+    )
 
 
 @dg.resource
@@ -104,8 +106,8 @@ def retries(_: dg.InitResourceContext) -> Retries:
 RESOURCES = {
     "reports": report_store,
     "fleet": fleet_loader,
-    "fleet_database": fleet_source,
-    "history": history,
+    "fleet_database": fleet_database,
+    "history": history_database,
     "retries": retries,
 }
 """The resources of the assets, by name."""

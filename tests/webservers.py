@@ -21,9 +21,10 @@ def free_port() -> int:
 
 
 def settings_environment(**variables: str) -> dict[str, str]:
-    """The environment with these settings and no other, whatever a `.env` says."""
-    unset = {name.upper(): "" for name in Settings.model_fields}
-    return {**os.environ, **unset, **variables}
+    """The environment with these settings and no other."""
+    ours = {name.upper() for name in Settings.model_fields}
+    others = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**others, **variables}
 
 
 def is_ready(url: str) -> bool:

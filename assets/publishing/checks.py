@@ -292,11 +292,13 @@ def share_of_unknown(statuses: "Sequence[str] | pd.Series[str]") -> float:
 
 
 def judge_unknown_jump(shares: UnknownShares) -> Verdict:
-    """Fails when ten percent more of the systems are unknown than before."""
+    """Fails when more than ten percent more of the systems are unknown than before."""
     if shares.before is None:
         return Verdict(True, f"{shares.now:.1%} unknown; no earlier snapshot to compare with.")
+    # In binary, 0.8 - 0.7 is more than 0.1.
+    jump = round(shares.now - shares.before, 9)
     return Verdict(
-        shares.now - shares.before <= LARGEST_UNKNOWN_JUMP,
+        jump <= LARGEST_UNKNOWN_JUMP,
         f"{shares.now:.1%} unknown, {shares.before:.1%} in the snapshot before.",
         {"share_unknown": shares.now, "share_unknown_before": shares.before},
     )

@@ -193,7 +193,7 @@ def _wrong_types(dataset: Dataset, schema: pa.Schema) -> list[Problem]:
 def _wrong_values(dataset: Dataset, table: pa.Table, column: Column) -> list[Problem]:
     values = table[column.name]
     problems = []
-    if not column.nullable and values.null_count:
+    if not column.nullable:
         null = f"{dataset.name}.{column.name}: null"
         problems += _rows_at_fault(Rule.VALUES, dataset, table, pc.is_null(values), null)
     if column.allowed is not None:
@@ -233,7 +233,8 @@ def _repeated_keys(dataset: Dataset, table: pa.Table) -> list[Problem]:
 def _rows_at_fault(
     rule: Rule, dataset: Dataset, table: pa.Table, fault: pa.ChunkedArray, what: str
 ) -> list[Problem]:
-    count = pc.sum(fault).as_py() or 0
+    # Null where there is no row.
+    count = pc.sum(fault).as_py()
     if not count:
         return []
     first = pc.index(fault, True).as_py()

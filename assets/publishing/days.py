@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import dagster as dg
 import pandas as pd
 
+from assets.publishing.instants import minute
+
 FIRST_DAY = "2024-01-01"
 
 # Today's partition exists while the day lasts, so that it can be published every few minutes.
@@ -45,7 +47,7 @@ def day_as_of(date: dt.date, extracted_at: pd.Timestamp) -> Day:
     """
     if pd.Timestamp(date, tz="UTC") >= extracted_at:
         raise DayNotReached(
-            f"{date} had not begun when the fleet database was read ({extracted_at:%Y-%m-%d %H:%M} "
+            f"{date} had not begun when the fleet database was read ({minute(extracted_at)} "
             "UTC). Choose that day or an earlier one."
         )
     return Day(date, min(end_of(date), extracted_at), extracted_at)

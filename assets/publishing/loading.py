@@ -8,7 +8,7 @@ import pandas as pd
 from assets.compute.fleet import FleetTables
 from assets.compute.timeline import FleetTimeline, index_fleet
 from assets.publishing.days import Day, days_as_of
-from assets.publishing.interfaces import ReportStore, StagedExtract
+from assets.publishing.interfaces import ReportStore
 from assets.schemas import SOURCE_TABLES
 
 FLEET = tuple(table.name for table in SOURCE_TABLES)
@@ -21,14 +21,12 @@ class LoadedFleet:
 
     Attributes:
         run_id: the run that it was loaded for.
-        extract: where the tables are staged; its files stay as long as this object lives.
         tables: all source tables.
         timeline: the same, indexed.
         extracted_at: when they were read.
     """
 
     run_id: str
-    extract: StagedExtract
     tables: FleetTables
     timeline: FleetTimeline
     extracted_at: pd.Timestamp
@@ -55,7 +53,6 @@ class FleetLoader:
             tables = FleetTables.from_arrow(extract.tables())
             self._last = LoadedFleet(
                 run.run_id,
-                extract,
                 tables,
                 index_fleet(tables),
                 pd.Timestamp(extract.extracted_at).as_unit("us"),

@@ -32,12 +32,9 @@ class Retries:
         try:
             yield
         except OutsideFailure as failure:
-            message, retryable = str(failure), failure.retryable
-        else:
-            return
-        # Outside of the handler, so that no driver's exception, which may quote a URL, is chained.
-        if not retryable or context.retry_number >= MOST_RETRIES:
-            raise dg.Failure(message, allow_retries=False)
-        pause = self.first_pause_seconds * 2**context.retry_number
-        context.log.warning(f"{message} Trying again in {pause:g} s.")
-        raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=pause)
+            # From None: Dagster shows what an exception came from, and a driver's may quote a URL.
+            if not failure.retryable or context.retry_number >= MOST_RETRIES:
+                raise dg.Failure(str(failure), allow_retries=False) from None
+            pause = self.first_pause_seconds * 2**context.retry_number
+            context.log.warning(f"{failure} Trying again in {pause:g} s.")
+            raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=pause) from None

@@ -17,8 +17,7 @@ from pydantic import JsonValue
 from assets.publishing.display import bounded_name, display_sentence
 from pipelines.alerts.slack import code, prose
 from pipelines.durations import duration
-
-SECONDS_PER_HOUR = 3600
+from pipelines.units import HOUR
 
 MAX_NAMED = 5
 """Steps or assets that a line names; a run has a dozen."""
@@ -247,7 +246,7 @@ def systems_behind(
 
 def too_far_behind(*, commits: int, hours: float) -> str:
     """The thresholds in words."""
-    return f"behind by more than {commits:,} commits or {duration(hours * SECONDS_PER_HOUR)}"
+    return f"behind by more than {commits:,} commits or {duration(hours * HOUR)}"
 
 
 def _system_behind(row: Mapping[str, Any]) -> Condition:
@@ -259,7 +258,7 @@ def _system_behind(row: Mapping[str, Any]) -> Condition:
         text=f"{code(hostname)}"
         + (f" (flake {code(flake)})" if flake else "")
         + f" is {commits:,} commit{'' if commits == 1 else 's'} and "
-        f"{duration(hours * SECONDS_PER_HOUR)} behind.",
+        f"{duration(hours * HOUR)} behind.",
         details={
             "hostname": bounded_name(hostname),
             "flake": None if flake is None else bounded_name(flake),

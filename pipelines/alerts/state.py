@@ -4,17 +4,17 @@ Not in the sensor's cursor: Dagster stores that only when a tick ends well, and 
 every tick, while this is written before a message goes out and can name every system of a fleet.
 """
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from assets.publishing.layout import alert_state_of
 from pipelines.alerts.conditions import Condition
 from pipelines.alerts.messages import Message
+from pipelines.store.atomic_files import AT_ONCE, AtomicFiles, LockHeldError
 
 
 class AlertStateError(Exception):
@@ -68,9 +68,8 @@ class AlertStateFile:
     """The file that keeps one `AlertState`; each change replaces it whole."""
 
     def __init__(self, reports_dir: Path, name: str) -> None:
-        store = reports_dir / "_store"
-        self._path = store / "alerts" / f"{name}.json"
-        self._lock_path = store / "locks" / f"alerts-{name}.lock"
+        self._files = AtomicFiles(reports_dir, lock_timeout=AT_ONCE)
+        self._path = self._files.root / alert_state_of(name)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -79,16 +78,12 @@ class AlertStateFile:
         Raises:
             AlertsBusyError: another process holds it.
         """
-        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._lock_path, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise AlertsBusyError(f"{self._path.name} is held by another process.") from None
-        try:
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._files.locked(self._path))
+            except LockHeldError:
+                raise AlertsBusyError(f"{self._path.name} is held by another process.") from None
             yield
-        finally:
-            lock.release()
 
     def load(self) -> AlertState:
         """Reads the state; one that was never written is empty.
@@ -109,16 +104,11 @@ class AlertStateFile:
             ) from None
 
     def save(self, state: AlertState) -> None:
-        """Writes the state so that a crash leaves either the old one or the new one."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._path.with_suffix(".tmp")
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(state.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        """Writes the state so that a crash leaves either the old one or the new one.
+
+        The caller has it for itself (`exclusive`).
+
+        Raises:
+            ReportStoreError: the disk is full, and the like.
+        """
+        self._files.replace(self._path, state.model_dump_json().encode())

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from dotenv import dotenv_values
 
 from assets.publishing.display import LONGEST_NAME, display_name
 from assets.publishing.instants import utc_minute
@@ -137,15 +136,21 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _default_reports_dir() -> str:
-    return dotenv_values(".env").get("REPORTS_DIR") or "reports"
+def _default_reports_dir() -> Path:
+    # Half of the time that these commands take, and not needed where the folder is given.
+    from pipelines.settings import SettingsError, read_settings  # noqa: PLC0415
+
+    try:
+        return read_settings().reports_dir
+    except SettingsError as error:
+        message = str(error)
+    raise NoAnswerError(message)
 
 
 def reports_dir_option(command: F) -> F:
     """The folder that holds what is published, found as the pipeline's own settings find it."""
     return click.option(
         "--reports-dir",
-        envvar="REPORTS_DIR",
         default=_default_reports_dir,
         show_default="$REPORTS_DIR, else reports/",
         type=click.Path(path_type=Path, file_okay=False),

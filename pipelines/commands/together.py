@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 
-_SECONDS_TO_STOP = 30.0
-_SECONDS_TO_CLEAR_UP = 10.0
+# Whoever presses Ctrl-C has the prompt back within five seconds.
+_SECONDS_TO_STOP = 1.5
+_SECONDS_TO_CLEAR_UP = 2.0
 _POLL_SECONDS = 0.2
 
 
@@ -62,7 +63,11 @@ def run_together(
             running[name] = subprocess.Popen(command, env=environment, process_group=0)
         while ended is None and not told.once.wait(_POLL_SECONDS):
             ended = next((name for name, each in running.items() if each.poll() is not None), None)
-        tell("Stopping." if ended is None else f"{ended} ended; stopping the rest.")
+        tell(
+            "Stopping; Ctrl-C again kills."
+            if ended is None
+            else f"{ended} ended; stopping the rest."
+        )
     finally:
         _stop(list(running.values()), told.again)
     return ended
@@ -72,7 +77,8 @@ def _stop(running: Sequence[subprocess.Popen[bytes]], at_once: threading.Event) 
     for each in running:
         each.send_signal(signal.SIGINT)
     _wait(lambda: all(each.poll() is not None for each in running), _SECONDS_TO_STOP, at_once)
-    # What they started and left behind, such as the run of a job: it may still record its end.
+    # What they started and left behind, such as the worker of a run: it may still record its end.
+    # That of one that can't, the daemon records when it is started again.
     _signal_groups(running, signal.SIGTERM)
     _wait(lambda: not _signal_groups(running, 0), _SECONDS_TO_CLEAR_UP, at_once)
     _signal_groups(running, signal.SIGKILL)

@@ -41,6 +41,7 @@ class FleetDatabase:
         lock_timeout: timedelta = timedelta(seconds=10),
         statement_timeout: timedelta = timedelta(minutes=10),
         transaction_timeout: timedelta = timedelta(minutes=30),
+        patience: timedelta = timedelta(seconds=60),
         batch_bytes: int = BATCH_BYTES,
     ) -> None:
         """Connects to nothing yet.
@@ -51,12 +52,14 @@ class FleetDatabase:
             statement_timeout: how long reading one table may take, and how long we may be idle.
             transaction_timeout: how long the whole may take (PostgreSQL 17 and newer), during which
                 the owner can't change the tables' shape.
+            patience: how long the server may send nothing at all before it is given up on.
             batch_bytes: about how large a record batch is.
         """
         self._url = url
         self._lock_timeout = lock_timeout
         self._statement_timeout = statement_timeout
         self._transaction_timeout = transaction_timeout
+        self._patience = patience
         self._batch_bytes = batch_bytes
 
     def __repr__(self) -> str:
@@ -74,7 +77,7 @@ class FleetDatabase:
             FleetDatabaseUnavailable: unreachable, busy, locked or lost on the way; try again.
             TooManyUnusableRows: of a required table; what the sink was given is worthless.
         """
-        with FleetConnection(self._url) as connection:
+        with FleetConnection(self._url, self._patience) as connection:
             connection.run(*queries.begin_look_around(self._statement_timeout))
             expected = inspect_fleet(connection)
             connection.run(queries.END)
@@ -84,7 +87,8 @@ class FleetDatabase:
                     lock_timeout=self._lock_timeout,
                     statement_timeout=self._statement_timeout,
                     transaction_timeout=self._transaction_timeout,
-                )
+                ),
+                longer=self._lock_timeout,
             )
             [transaction] = connection.query(queries.EXTRACTED_AT)
             extracted_at: datetime = transaction["extracted_at"]
@@ -137,11 +141,12 @@ class FleetDatabase:
         reported: ReportedPaths,
     ) -> Iterator[pa.RecordBatch]:
         [key] = dataset.key
+        table = f"{SCHEMA}.{dataset.name}"
         statements = iter([queries.select_table(dataset, shape)])
         if dataset == DERIVATIONS:
             statements = chain(statements, _packages_that_explain(reported, shape))
         for statement in statements:
-            for batch in connection.stream(statement, self._batch_bytes):
+            for batch in connection.stream(statement, table, self._batch_bytes):
                 parted = sort_batch(
                     batch,
                     dataset.arrow_schema,

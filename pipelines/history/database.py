@@ -32,15 +32,23 @@ class HistoryDatabase:
     Every call may raise a kind of `HistoryDatabaseError`; no exception shows the URL's password.
     """
 
-    def __init__(self, url: SecretStr, schema: HistorySchema = HISTORY) -> None:
+    def __init__(
+        self,
+        url: SecretStr,
+        schema: HistorySchema = HISTORY,
+        *,
+        patience: dt.timedelta = dt.timedelta(seconds=60),
+    ) -> None:
         """Connects to nothing yet.
 
         Args:
             url: libpq URI of a database that the role owns or has CREATE on.
             schema: what is kept there.
+            patience: how long any one statement may take.
         """
         self._url = url
         self._schema = schema
+        self._patience = patience
 
     def migrate(self, *, set_database_search_path: bool = False) -> list[str]:
         """Creates the schema, tables and views, or adds what they lack; quick if that is nothing.
@@ -56,7 +64,8 @@ class HistoryDatabase:
             HistoryAccessError: the role lacks a privilege; names the GRANT.
             HistorySchemaError: a table is not what this version can write to; names the column.
         """
-        with transaction(self._url, f"setting up schema {SCHEMA}") as connection:
+        doing = f"setting up schema {SCHEMA}"
+        with transaction(self._url, doing, self._patience) as connection:
             return migration.migrate(
                 connection, self._schema, set_database_search_path=set_database_search_path
             )
@@ -127,7 +136,8 @@ class HistoryDatabase:
     def _replace(
         self, table: HistoryTable, rows: pa.Table, loads: list[Load]
     ) -> dict[str, LoadOutcome]:
-        with transaction(self._url, f"replacing rows of {table.dataset.name}") as connection:
+        doing = f"replacing rows of {table.dataset.name}"
+        with transaction(self._url, doing, self._patience) as connection:
             try:
                 return Replacement(connection, table, loads).run(rows)
             except psycopg.errors.UniqueViolation as error:

@@ -1,13 +1,26 @@
 """Dagster's instance: its folder made ready, one `dagster.yaml` for each kind of storage."""
 
 import os
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+from assets.publishing.layout import VAR_FOLDERS
+from pipelines.files import (
+    PRIVATE_FILE,
+    advice,
+    create_file,
+    make_private,
+    open_folder,
+    write_all,
+)
 from pipelines.settings import Settings
 
 Storage = Literal["sqlite", "postgres"]
+
+
+HOME_SETTING = "DAGSTER_HOME (or FLAKELAG_VAR_DIR)"
 
 
 class InstanceUnusableError(Exception):
@@ -15,7 +28,7 @@ class InstanceUnusableError(Exception):
 
 
 def prepare_instance(settings: Settings) -> Path:
-    """Makes the instance folder ready.
+    """Makes the instance folder ready, and nobody else's.
 
     A `dagster.yaml` that was made here and that nobody changed follows the settings, so that
     setting `DAGSTER_POSTGRES_URL` is all it takes. Any other one is left as it is.
@@ -31,18 +44,40 @@ def prepare_instance(settings: Settings) -> Path:
     other: Storage = "postgres" if wanted == "sqlite" else "sqlite"
     configuration = folder / "dagster.yaml"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not configuration.exists() or configuration.read_text("utf-8") == _template(other):
-            # Beside and then renamed: another command may be starting and reading it.
-            beside = folder / f".dagster.yaml.{os.getpid()}"
-            beside.write_text(_template(wanted), "utf-8")
-            beside.replace(configuration)
+        if settings.dagster_home is None:
+            make_private(settings.flakelag_var_dir, VAR_FOLDERS)
+        held = configuration.read_text("utf-8") if configuration.exists() else None
+        if settings.dagster_home is None or held in (_template(wanted), _template(other)):
+            make_private(folder)
+        else:
+            # Somebody's own; it becomes ours if it is empty.
+            make_private(folder, holding=())
+        if held in (None, _template(other)):
+            _write_beside(folder, configuration.name, _template(wanted))
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise InstanceUnusableError(
-            f"Can't make Dagster's folder {folder} ready: {error.strerror}. Set DAGSTER_HOME (or "
-            "FLAKELAG_VAR_DIR) to a folder that can be written to."
+            f"Can't make Dagster's folder {folder} ready: {reason}. "
+            f"{advice(error.errno, HOME_SETTING)}"
         ) from None
     return folder
+
+
+def _write_beside(folder: Path, name: str, text: str) -> None:
+    """Replaces a file whole: another command may be starting and reading it."""
+    beside = f".{name}.{os.getpid()}"
+    with open_folder(folder) as opened:
+        try:
+            write_all(create_file(opened, beside, PRIVATE_FILE), text.encode())
+            os.rename(beside, name, src_dir_fd=opened, dst_dir_fd=opened)
+        finally:
+            with suppress(OSError):
+                os.unlink(beside, dir_fd=opened)
+
+
+def workspace_file() -> str:
+    """The file that names the code to serve, whatever folder a command is started in."""
+    return str(files(__package__) / "workspace.yaml")
 
 
 def _template(storage: Storage) -> str:

@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -26,6 +27,8 @@ from pipelines.demo.load import fill_database
 from pipelines.demo.source_schema import Generation
 from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.fleet.extraction import FleetDatabase
+from pipelines.postgres.address import startup_options
+from pipelines.postgres.session import PINNED
 from tests.integration.pipeline import Pipeline, failures, quiet_instance
 
 DIGESTS = Path(__file__).with_name("digests.json")
@@ -54,13 +57,19 @@ class FixedReading:
         return dataclasses.replace(self._database.extract(sink), extracted_at=self._extracted_at)
 
 
-def digests_of(generation: Generation, server: EmbeddedPostgres, folder: Path) -> dict[str, str]:
+def digests_of(
+    generation: Generation,
+    server: EmbeddedPostgres,
+    folder: Path,
+    spoil: Callable[[str], None] = lambda _: None,
+) -> dict[str, str]:
     """Publishes 30 days of a demo fleet of one generation, and digests what came out.
 
     Args:
         generation: of the source schema.
         server: running; gets two databases of this generation's name.
         folder: empty; gets the reports and a Dagster instance.
+        spoil: takes the URL of each of the two databases before we first read or write it.
 
     Returns:
         By dataset, source table, table or view of the history, or file: a SHA-256, with the number
@@ -72,6 +81,8 @@ def digests_of(generation: Generation, server: EmbeddedPostgres, folder: Path) -
         fill_database(connection, generate_fleet(spec), generation)
         grant_reader_role(connection)
     history = server.ensure_database(f"golden_history_{generation}")
+    for url in (fleet, history):
+        spoil(url)
     days = [FIRST_DAY + dt.timedelta(days=number) for number in range(30)]
     with quiet_instance(folder / "dagster") as instance:
         pipeline = Pipeline(
@@ -112,7 +123,7 @@ def _digest(table: pa.Table) -> str:
 
 
 def _history_digest(url: str, name: str, order: str) -> str:
-    with psycopg.connect(url, options="-c TimeZone=UTC") as connection:
+    with psycopg.connect(url, options=startup_options(PINNED)) as connection:
         query = f"SELECT * FROM flakelag.{name} ORDER BY {order}"
         cursor = connection.execute(query.encode())
         columns = [column.name for column in cursor.description or ()]

@@ -17,6 +17,7 @@ from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
 from pipelines.commands.status import status
 from tests.snapshots import SNAPSHOT_AT, publish_status, status_row
+from tests.webservers import settings_environment
 
 PROGRAM = (sys.executable, "-m", "pipelines.cli", "status")
 HASH = "0123456789abcdef0123456789abcdef01234567"
@@ -304,7 +305,7 @@ class TestOutside:
         result = subprocess.run(
             PROGRAM,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(root), "REPORTS_DIR": ""},
+            env=settings_environment(PYTHONPATH=str(root)),
             capture_output=True,
             text=True,
             check=False,

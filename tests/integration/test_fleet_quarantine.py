@@ -1,7 +1,7 @@
 """That rows which can't be used are taken out, counted and shown, and never just vanish."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -416,7 +416,7 @@ def test_package_derivations_are_looked_up_by_index(new_database: NewDatabase) -
         " FROM generate_series(1, 20000) AS i",
         "ANALYZE",
     )
-    with FleetConnection(SecretStr(url)) as connection:
+    with FleetConnection(SecretStr(url), timedelta(minutes=1)) as connection:
         shape = inspect_fleet(connection)
     statement = queries.select_packages(["/p/7", "/d/8", "/q"], shape)
 

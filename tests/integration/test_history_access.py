@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ from tests.integration.history_rows import (
     stored_keys,
     values,
 )
+from tests.waiting import wait_until
 
 _role_numbers = count(1)
 
@@ -187,8 +187,7 @@ def test_a_session_that_the_server_ends_leaves_all_as_it_was(url: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             " AND datname = current_database()"
         )
-        while not values(url, end):
-            time.sleep(0.01)
+        wait_until(lambda: values(url, end))
         with pytest.raises(HistoryUnavailableError, match="Nothing was committed"):
             replacing.result()
     assert stored_keys(url) == [("web", 1)]
@@ -239,14 +238,16 @@ class TestConnecting:
 
     def test_a_server_that_is_not_there_may_come_back(self) -> None:
         url = f"postgresql://u:{SECRET}@127.0.0.1:1/db?application_name={OTHER_SECRET}"
-        with pytest.raises(HistoryUnavailableError, match=r'"db" on 127\.0\.0\.1:1') as refusal:
+        with pytest.raises(HistoryUnavailableError, match=r"host 127\.0\.0\.1, port 1") as refusal:
             HistoryDatabase(SecretStr(url)).migrate()
         assert refusal.value.retryable
         assert_tells_no_secret(refusal.value)
 
     def test_a_missing_database_is_named(self, postgres_server: EmbeddedPostgres) -> None:
         url = postgres_server.url("nowhere")
-        with pytest.raises(HistoryAccessError, match=r'"nowhere".* does not exist.*createdb'):
+        with pytest.raises(
+            HistoryAccessError, match=r"database nowhere.* does not exist.*createdb"
+        ):
             HistoryDatabase(SecretStr(url)).migrate()
 
     def test_a_wrong_password_is_refused_without_showing_it(
@@ -262,7 +263,9 @@ class TestConnecting:
         try:
             rules.write_text(f"local all {role} scram-sha-256\n{before}")
             execute(url, "SELECT pg_reload_conf()")
-            with pytest.raises(HistoryAccessError, match="user or password") as refusal:
+            with pytest.raises(
+                HistoryAccessError, match="password authentication failed"
+            ) as refusal:
                 migrate_until_refused(wrong)
         finally:
             rules.write_text(before)

@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable
 
 import pyarrow as pa
-import pytest
 from pydantic import SecretStr
 
 from assets.publishing.replacement import Outcome, Version, decide_publication
@@ -25,19 +24,6 @@ from tests.integration.history_rows import (
     stored,
     stored_keys,
 )
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
-
-
-@pytest.fixture
-def history(url: str) -> HistoryDatabase:
-    database = HistoryDatabase(SecretStr(url))
-    database.migrate()
-    return database
-
 
 BY_DATE = Dataset(
     name="day_counts",

@@ -2,12 +2,10 @@
 
 import datetime as dt
 import math
-from collections.abc import Callable
 
 import pandas as pd
 import pyarrow as pa
 import pytest
-from pydantic import SecretStr
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.publishing.replacement import Outcome
@@ -32,19 +30,6 @@ from tests.integration.history_rows import (
     stored_keys,
     values,
 )
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
-
-
-@pytest.fixture
-def history(url: str) -> HistoryDatabase:
-    database = HistoryDatabase(SecretStr(url))
-    database.migrate()
-    return database
-
 
 NEXT_DAY = DAY + dt.timedelta(days=1)
 

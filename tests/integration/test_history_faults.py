@@ -5,13 +5,11 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from pipelines.history.database import HistoryDatabase
 from tests.integration import history_writer
@@ -23,20 +21,9 @@ from tests.integration.history_writer import (
     row_count,
     write_without_end,
 )
+from tests.waiting import wait_until
 
 FULL = os.environ.get("FLAKELAG_TEST_SCALE") == "full"
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
-
-
-@pytest.fixture
-def history(url: str) -> HistoryDatabase:
-    database = HistoryDatabase(SecretStr(url))
-    database.migrate()
-    return database
 
 
 def stored_versions(url: str) -> dict[dt.date, int]:
@@ -149,5 +136,4 @@ def wait_for_writers(url: str, number: int) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
-    while values(url, waiting) != [(number,)]:
-        time.sleep(0.01)
+    wait_until(lambda: values(url, waiting) == [(number,)])

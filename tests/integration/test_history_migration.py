@@ -25,11 +25,6 @@ from tests.integration.history_rows import (
 )
 
 
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
-
-
 def migrate(url: str, schema: HistorySchema = HISTORY) -> list[str]:
     return HistoryDatabase(SecretStr(url), schema).migrate()
 
@@ -216,7 +211,7 @@ class TestForeignSchema:
                 "DROP VIEW flakelag.view_system_deployment_status;"
                 " CREATE VIEW flakelag.view_system_deployment_status AS SELECT 1 AS hostname;"
                 " CREATE VIEW public.mine AS SELECT * FROM flakelag.view_system_deployment_status",
-                "view mine depends on view flakelag.view_system_deployment_status",
+                "view public.mine depends on view flakelag.view_system_deployment_status",
             ),
         ],
         ids=["type", "not null", "primary key", "no table", "no view", "dependent view"],

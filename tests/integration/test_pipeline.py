@@ -274,6 +274,18 @@ def test_deployments_are_kept_once_however_often_the_days_are_run(pipeline: Pipe
     assert len(counts) == 1
 
 
+def test_the_history_is_as_of_the_reading_that_the_file_is_of(pipeline: Pipeline) -> None:
+    source = [*(table.name for table in SOURCE_TABLES), QUARANTINE.name]
+    # The middle one reads again and publishes no deployments.
+    for selection in ([*source, DEPLOYMENTS.name], source, [DEPLOYMENT_HISTORY.name]):
+        result = pipeline.run(selection=selection)
+        assert result.success, failures(result)
+    published = pipeline.reports.describe(DEPLOYMENTS, dt.date.fromisoformat(today()))
+    with psycopg.connect(pipeline.history_url) as connection:
+        recorded = connection.execute("SELECT snapshot_at, extracted_at FROM flakelag.loads")
+        assert recorded.fetchall() == [(published.snapshot_at, published.extracted_at)]
+
+
 def test_tomorrow_is_refused(pipeline: Pipeline) -> None:
     tomorrow = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)).isoformat()
     with pytest.raises(dg.DagsterUnknownPartitionError):

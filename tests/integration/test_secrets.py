@@ -6,6 +6,7 @@ characters that URLs care about: whichever piece leaks, plain or percent-encoded
 
 import gzip
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -31,17 +32,18 @@ from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import prepare_instance
 from pipelines.settings import Settings
 from tests.integration.command_process import (
+    FLAKELAG,
     ROOT,
     environment,
     running,
     session_members,
-    wait_until,
 )
 from tests.integration.fleet_support import create_fleet, run_sql
 from tests.integration.tcp_door import free_port, open_door
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 CANARY = "c4n4ry"
-WEBSERVER = (str(Path(sys.executable).with_name("dagster-webserver")), "-w", "workspace.yaml")
+WEBSERVER = (*FLAKELAG, "webserver")
 
 # Logs of whoever connects or posts, shown in the UI too.
 DEBUG_LOGS = """
@@ -60,7 +62,8 @@ logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 common = dict(os.environ)
 for line in sys.stdin:
     os.environ.clear()
-    os.environ.update(common | json.loads(line))
+    given = common | json.loads(line)
+    os.environ.update({name: value for name, value in given.items() if value is not None})
     try:
         main(["report"], standalone_mode=False)
         print("SUCCEEDED")
@@ -170,11 +173,11 @@ def left(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> Left:
         "EXTRACT_RETRY_SECONDS": "0.01",
         "FLAKELAG_VAR_DIR": str(folder / "var"),
     }
-    in_files = {
+    in_files: dict[str, str | None] = {
         "DAGSTER_HOME": str(folder / "sqlite"),
-        "DAGSTER_POSTGRES_URL": "",
+        "DAGSTER_POSTGRES_URL": None,
     }
-    from_pgpass = {
+    from_pgpass: dict[str, str | None] = {
         "FLEET_DATABASE_URL": guarded.url("reader", "fleet", ""),
         "HISTORY_DATABASE_URL": guarded.url("historian", "history", ""),
         "PGPASSFILE": str(passwords),
@@ -188,7 +191,7 @@ def left(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> Left:
         with (prepare_instance(settings) / "dagster.yaml").open("a") as file:
             file.write(DEBUG_LOGS)
 
-    runs: list[dict[str, str]] = [
+    runs: list[dict[str, str | None]] = [
         {},
         {"FLEET_DATABASE_URL": guarded.url("reader", "fleet", wrong)},
         {"FLEET_DATABASE_URL": guarded.url("reader", "nothing")},
@@ -354,29 +357,37 @@ def test_the_ui_does_not_show_it(left: Left) -> None:
 
     def ask(query: str, **variables: Any) -> Any:
         answer = requests.post(
-            f"{address}/graphql", json={"query": query, "variables": variables}, timeout=120
+            f"{address}/graphql",
+            json={"query": query, "variables": variables},
+            timeout=PATIENCE_SECONDS,
         )
         seen.append(answer.text)
         assert "errors" not in answer.json(), answer.text[:2000]
         return answer.json()["data"]
 
     def answers() -> bool:
-        with suppress(requests.ConnectionError):
+        with suppress(requests.ConnectionError, requests.Timeout):
             return requests.get(f"{address}/server_info", timeout=10).ok
         return False
 
     log = left.folder / "webserver.log"
-    command = (*WEBSERVER, "-h", "127.0.0.1", "-p", str(port))
+    command = (*WEBSERVER, "--port", str(port))
     with running(command, ROOT, log, **left.given) as webserver:
-        wait_until(answers, webserver)
+        wait_until(answers, webserver, said=log.read_text)
         resources = ask(RESOURCES, repository=repository)["allTopLevelResourceDetailsOrError"]
         assert {"fleet_database", "history", "reports"} <= {r["name"] for r in resources["results"]}
+        for resource in resources["results"]:
+            assert re.fullmatch(r"pipelines\.wiring\.\w+", resource["resourceType"])
+            assert resource["description"]
+            assert resource["configuredValues"] == []
         assert "run_storage: PostgresRunStorage" in ask(INSTANCE)["instance"]["info"]
         runs = ask(RUNS)["runsOrError"]["results"]
         assert sorted(run["status"] for run in runs) == ["FAILURE"] * 7 + ["SUCCESS"]
         for run in runs:
             ask(EVENTS, runId=run["runId"])
-            debug_file = requests.get(f"{address}/download_debug/{run['runId']}", timeout=120)
+            debug_file = requests.get(
+                f"{address}/download_debug/{run['runId']}", timeout=PATIENCE_SECONDS
+            )
             seen.append(gzip.decompress(debug_file.content).decode())
         # From the beginning of the event log: an alert of every failure above.
         alerts = AlertStateFile(Path(left.given["REPORTS_DIR"]), "failures")

@@ -5,7 +5,15 @@ import datetime as dt
 import pandas as pd
 import pytest
 
-from assets.publishing.days import DayNotReached, day_as_of, days_as_of, end_of, not_closed
+from assets.publishing.days import (
+    DAILY,
+    FIRST_DAY,
+    DayNotReached,
+    day_as_of,
+    days_as_of,
+    end_of,
+    not_closed,
+)
 
 NOON = pd.Timestamp("2026-03-10T12:00:00.000001Z")
 
@@ -24,6 +32,23 @@ def test_a_past_day_is_as_of_its_end() -> None:
 def test_a_day_read_right_after_its_end_is_closed() -> None:
     midnight = pd.Timestamp("2026-03-10T00:00:00Z")
     assert day_as_of(dt.date(2026, 3, 9), midnight).snapshot_at == midnight
+
+
+def test_a_reading_at_midnight_sees_nothing_of_the_day_that_begins() -> None:
+    midnight = pd.Timestamp("2026-03-10T00:00:00Z")
+    with pytest.raises(DayNotReached, match="2026-03-10 had not begun"):
+        day_as_of(dt.date(2026, 3, 10), midnight)
+
+    first_instant = midnight + pd.Timedelta(1, "us")
+    assert day_as_of(dt.date(2026, 3, 10), first_instant).snapshot_at == first_instant
+
+
+def test_today_is_a_partition_from_its_first_instant_utc() -> None:
+    midnight = dt.datetime(2026, 3, 10, tzinfo=dt.UTC)
+    before = DAILY.get_partition_keys(midnight - dt.timedelta(microseconds=1))
+    after = DAILY.get_partition_keys(midnight)
+    assert (before[0], before[-1]) == (FIRST_DAY, "2026-03-09")
+    assert after[-1] == "2026-03-10"
 
 
 def test_a_day_that_has_not_begun_is_refused() -> None:

@@ -12,7 +12,7 @@ from assets.page.wording import (
     short_hash,
     span,
 )
-from assets.publishing.instants import minute
+from assets.publishing.instants import minute, utc_minute
 
 
 def test_a_short_hash_is_never_longer_than_eight_characters() -> None:
@@ -60,7 +60,10 @@ def test_numbers_are_grouped_and_counted() -> None:
 
 
 def test_instants_are_written_in_utc_wherever_they_come_from() -> None:
-    assert minute(pd.Timestamp("2026-11-23 01:30", tz="Asia/Tokyo")) == "2026-11-22 16:30"
+    tokyo = pd.Timestamp("2026-11-23 01:30", tz="Asia/Tokyo")
+
+    assert utc_minute(tokyo) == "2026-11-22 16:30 UTC"
+    assert minute(tokyo.to_pydatetime()) == "2026-11-22 16:30"
 
 
 def test_flakes_that_share_a_name_are_told_apart_by_their_id() -> None:

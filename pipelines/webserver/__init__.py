@@ -1,0 +1,1 @@
+"""Dagster's web UI, closed to every web page but its own."""
