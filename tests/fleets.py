@@ -92,9 +92,10 @@ def state(state_id: int, path: str, when: datetime, *, hostname: str = "web") ->
     return State(state_id, hostname, path, when)
 
 
-BUILT, FAILED = 1, 2
+BUILT, FAILED, DRY_RUN = 1, 2, 3
 BUILD_STATUSES = (
     DerivationStatus(BUILT, "build-complete", is_success=True),
+    DerivationStatus(DRY_RUN, "dry-run-complete", is_success=True),
     DerivationStatus(FAILED, "build-failed", is_success=False),
 )
 
