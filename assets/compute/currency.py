@@ -81,7 +81,15 @@ def currency(
     since = max(running.earliest, int(windows.starts[0]))
     until = int(microseconds(windows.ends)[-1])
     for pieces in running.pieces(since, until, pieces_at_once):
-        _add_current(spent, commits, pieces)
+        flake = commits.flake[pieces["commit"]]
+        stranger = pieces[~pieces["is_registered"]]
+        spent["total"].add(
+            commits.flake[stranger["commit"]],
+            stranger["start"].to_numpy(),
+            stranger["end"].to_numpy(),
+        )
+        # Of a flake whose own row can't be used, every system is unknown.
+        _add_current(spent, commits, pieces[~np.isin(flake, timeline.unusable_flakes)])
     cells = [windows.ends.index, commits.flakes.index]
     return pd.DataFrame(
         {name: each.totals for name, each in spent.items()},
@@ -99,8 +107,6 @@ def _add_registered(total: HostTime, timeline: FleetTimeline) -> None:
 def _add_current(spent: dict[str, HostTime], commits: CommitOrder, pieces: pd.DataFrame) -> None:
     commit, start, end = (pieces[c].to_numpy() for c in ("commit", "start", "end"))
     flake = commits.flake[commit]
-    stranger = ~pieces["is_registered"].to_numpy()
-    spent["total"].add(flake[stranger], start[stranger], end[stranger])
     is_ahead = commits.timestamps[commit] > start
     # Until its first commit is visible a flake has no latest one to be ahead of.
     first_made_at = commits.timestamps[commits.starts[commit]]

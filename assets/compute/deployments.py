@@ -2,26 +2,29 @@
 
 import pandas as pd
 
+from assets.compute.deployment_events import before, commits_included
 from assets.compute.encoding import MICROSECONDS_PER_SECOND, in_microseconds, rows_at
 from assets.compute.timeline import FleetTimeline
 
 
 def deployments(timeline: FleetTimeline, snapshot_at: pd.Timestamp) -> pd.DataFrame:
-    """Every deployment made before `snapshot_at`.
+    """Every deployment made before `snapshot_at`, each as of the end of its day.
 
     Returns:
         One row each time that a host started to run another path, by deployed_at, hostname,
         system_state_id. Columns as in `assets.schemas.DEPLOYMENTS`.
     """
     commits = timeline.commits
-    visible = timeline.events[timeline.events["deployed_at"] < snapshot_at]
+    visible = before(timeline.events, snapshot_at)
     # They lie by host, in hostname order, and a host's by time and system_state_id.
     events = visible.sort_values("deployed_at", kind="stable", ignore_index=True)
     commit = rows_at(commits.rows, events["commit"])
     previous = rows_at(commits.rows, events["previous_commit"])
     flake = rows_at(commits.flakes, events["flake"])
     lead_time = in_microseconds(events["deployed_at"] - commit["commit_timestamp"])
-    included = (events["commit"] - events["previous_commit"]).astype("Int64")
+    day_ends_at = (events["deployed_at"].dt.floor("D") + pd.Timedelta(1, "D")).clip(
+        upper=snapshot_at
+    )
     return pd.DataFrame(
         {
             "deployed_at": events["deployed_at"],
@@ -37,6 +40,7 @@ def deployments(timeline: FleetTimeline, snapshot_at: pd.Timestamp) -> pd.DataFr
             "previous_commit_id": previous["commit_id"],
             "previous_commit_hash": previous["commit_hash"],
             "lead_time_seconds": lead_time / MICROSECONDS_PER_SECOND,
-            "commits_included": included.where(events["kind"] == "upgrade"),
+            "commits_included": commits_included(commits, events, day_ends_at),
+            "is_flapping": events["is_flapping"],
         }
     )

@@ -66,6 +66,12 @@ def text_codes(column: "pd.Series[Any]") -> tuple[Integers, pa.Array]:
     return _without_nulls(array.indices), array.dictionary.cast(TEXT)
 
 
+def without_blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Null instead of a text that is empty or blank, which is no key."""
+    is_blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)
+    return pc.if_else(is_blank, pa.scalar(None, TEXT), texts)
+
+
 def find_text(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Integers:
     """The index of each value in `among`, `NOTHING` for null and for what is not there."""
     return _without_nulls(pc.index_in(values, value_set=among, skip_nulls=True))

@@ -13,7 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.compute.commit_order import CommitOrder
-from assets.compute.encoding import NOTHING, Integers, find_text, text_chunks, text_codes
+from assets.compute.encoding import (
+    NOTHING,
+    Integers,
+    find_text,
+    text_chunks,
+    text_codes,
+    without_blank,
+)
+from assets.compute.fleet import FleetTables
 from assets.compute.ranges import Segments, ends_before
 
 
@@ -69,7 +77,7 @@ class HostBuilds:
         Returns:
             One row a system. `effective` (Int64): how many commits in (current, latest] have
             another output than the commit before; null unless each in [current, latest] has one.
-            `deployable` (Int64): how many of them were built successfully; null where build results
+            `deployable` (Int64): how many of them were built; null where build results
             are not recorded. `latest_deployable`: position of the last such commit of the flake up
             to latest, `NOTHING` if there is none.
         """
@@ -90,13 +98,14 @@ class HostBuilds:
         return compared.astype({"deployable": "Int64"})
 
 
-def index_host_builds(
-    derivations: pd.DataFrame, statuses: pd.DataFrame | None, commits: CommitOrder
-) -> HostBuilds:
-    """Indexes the `nixos` derivations; without `statuses`, build results are not recorded."""
+def index_host_builds(tables: FleetTables, commits: CommitOrder) -> HostBuilds:
+    """Indexes the `nixos` derivations."""
+    derivations = tables.derivations
     configuration, names = text_codes(derivations["derivation_name"])
     # In chunks, because to join hundreds of megabytes takes longer than what follows.
-    outputs = pc.coalesce(*(text_chunks(derivations[c]) for c in ("store_path", "derivation_path")))
+    outputs = pc.coalesce(
+        *(without_blank(text_chunks(derivations[c])) for c in ("store_path", "derivation_path"))
+    )
     builds = pd.DataFrame(
         {
             "configuration": configuration,
@@ -118,9 +127,8 @@ def index_host_builds(
     differs = np.ones(len(built), np.bool_)
     differs[1:] = pc.not_equal(output[1:], output[:-1]).to_numpy()
     successes = None
-    if statuses is not None:
-        successful = statuses.loc[statuses["is_success"].fillna(value=False), "id"]
-        successes = builds[builds["status_id"].isin(successful)].drop_duplicates(key)
+    if tables.derivation_statuses is not None:
+        successes = builds[builds["status_id"].isin(tables.built_status_ids)].drop_duplicates(key)
     return HostBuilds(
         names=names,
         _outputs=_BuiltCommits.of(built, len(names)),

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from assets.compute.commit_order import CommitOrder
 from assets.compute.day_windows import DayWindows
 from assets.compute.encoding import Integers, microseconds
 from assets.compute.quantiles import quantiles
 from assets.compute.ranges import bounded_slices, ends_before, expand
-from assets.compute.timeline import FleetTimeline
 
 PAIRS_AT_ONCE = 1_000_000
 
@@ -97,14 +97,18 @@ class LivePairs:
         return low
 
 
-def live_pairs(timeline: FleetTimeline, windows: DayWindows) -> LivePairs:
+def live_pairs(commits: CommitOrder, events: pd.DataFrame, windows: DayWindows) -> LivePairs:
     """Finds the pairs that became live in each window, by (day, flake).
 
     An upgrade's pairs are the commits of its flake later than all that the host had deployed before
     (its high-water mark, which a rollback does not lower and an initial deployment or a change of
     flake raises without a pair) and not later than its own.
+
+    Args:
+        commits: of every flake.
+        events: as `trace_events` gives them, or some of them.
+        windows: the days.
     """
-    commits, events = timeline.commits, timeline.events
     by_host_and_flake = [events["host"], events["flake"]]
     highest = events.groupby(by_host_and_flake)["commit"].cummax()
     events = events.assign(mark=highest.groupby(by_host_and_flake).shift())

@@ -17,6 +17,7 @@ from assets.compute.encoding import (
     Integers,
     find_text,
     text_chunks,
+    without_blank,
 )
 from assets.compute.ranges import Segments, ends_before
 
@@ -78,11 +79,15 @@ class PathMatches:
 
 
 def match_paths(paths: pa.Array, derivations: pd.DataFrame, commits: CommitOrder) -> PathMatches:
-    """Matches deployed paths against `store_path` and `derivation_path` of all derivations."""
+    """Matches deployed paths against `store_path` and `derivation_path` of all derivations.
+
+    A path that is blank matches nothing.
+    """
     columns = [text_chunks(derivations[name]) for name in ("store_path", "derivation_path")]
+    keys = without_blank(pa.chunked_array([paths], TEXT)).combine_chunks()
     # Looked up together, so that the deployed paths are hashed only once.
     chunks = [chunk for column in columns for chunk in column.chunks]
-    path = find_text(pa.chunked_array(chunks, TEXT), among=paths)
+    path = find_text(pa.chunked_array(chunks, TEXT), among=keys)
     position = np.tile(commits.positions(derivations["commit_id"]), len(columns))
     found = pd.DataFrame({"path": path, "position": position})[path != NOTHING]
     is_in_derivations = np.zeros(len(paths), np.bool_)

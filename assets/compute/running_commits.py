@@ -23,7 +23,8 @@ PIECES_AT_ONCE = 1_000_000
 class RunningCommits:
     """Every host's past as spans of one path and one registration.
 
-    Left out is what has no bearing on a flake: deactivated hosts, paths that match no commit, and
+    Left out is what has no bearing on a flake: hosts that are deactivated or whose registration
+    can't be used, paths that match no commit, and
     while a host is registered to a flake, paths that match no commit of that flake.
 
     Attributes:
@@ -46,6 +47,8 @@ class RunningCommits:
         registered_at = microseconds(runs["registered_at"], missing=-NEVER)
         registered_at = np.where(flake == NOTHING, NEVER, registered_at)
 
+        is_counted = ~runs["is_deactivated"] & ~runs["is_unusable"]
+
         def spans(
             start: Integers, end: Integers, matches: tuple[Integers, Integers]
         ) -> pd.DataFrame:
@@ -55,7 +58,7 @@ class RunningCommits:
                 "first_match": matches[0],
                 "end_match": matches[1],
             }
-            return pd.DataFrame({"host": runs["host"], **bounds})[~runs["is_deactivated"]]
+            return pd.DataFrame({"host": runs["host"], **bounds})[is_counted]
 
         # A host is first a stranger, known by what it runs alone, and later registered.
         stranger = spans(start, np.minimum(end, registered_at), paths.of_any_flake(path))

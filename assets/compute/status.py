@@ -18,10 +18,12 @@ from assets.compute.timeline import FleetTimeline
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
 
 _DESCRIPTIONS = {
+    "registration_unusable": "Registration of the system can't be used",
     "no_deployment": "System registered but never deployed",
     "path_not_in_derivations": "Deployed path is not in derivations",
     "derivation_without_commit": "Deployed derivation is not linked to a commit",
     "flake_mismatch": "Deployed commit belongs to another flake than the system is registered to",
+    "flake_unusable": "Associated flake's own row can't be used",
     "flake_has_no_commits": "Associated flake has no commit yet",
     "up_to_date": "Running latest commit",
     "ahead": "Running newer commit than expected",
@@ -108,12 +110,14 @@ def _systems_with_a_row(timeline: FleetTimeline, instant: pd.Timestamp) -> pd.Da
     reports = timeline.states.last_before(instant)
     reports = reports.join(timeline.states.runs[["path", "deployed_at"]], on="run")
     has_row = (is_registered | hosts.index.isin(reports.index)) & ~hosts["is_deactivated"]
+    is_unusable = hosts["is_unusable"]
     configuration = hosts["configuration"].where(is_registered, hosts["default_configuration"])
     systems = pd.DataFrame(
         {
             "host": hosts.index,
             "hostname": hosts["hostname"],
             "is_registered": is_registered,
+            "is_unusable": is_unusable,
             "environment": hosts["environment"].where(is_registered),
             "registered_flake": hosts["registered_flake"].where(is_registered, NOTHING),
             "configuration": configuration,
@@ -134,24 +138,28 @@ def _judge(timeline: FleetTimeline, systems: pd.DataFrame, instant: pd.Timestamp
     at = instant_microseconds(instant)
     current = paths.resolve(path, registered_flake, np.full(len(systems), at))
     current_flake = translate(current, commits.flake)
+    is_unusable = systems["is_unusable"].to_numpy()
     flake = np.where(registered_flake == NOTHING, current_flake, registered_flake)
+    flake = np.where(is_unusable, NOTHING, flake)
     latest = translate(flake, commits.latest(at))
     has_state = path != NOTHING
     reason = np.select(
         [
+            is_unusable,
             ~has_state,
             translate(path, paths.rows["is_in_derivations"].to_numpy()) != 1,
             current == NOTHING,
             current_flake != flake,
+            np.isin(flake, timeline.unusable_flakes),
             latest == NOTHING,
         ],
-        [NOTHING, *range(len(UNKNOWN_REASONS))],
+        [0, NOTHING, *range(1, len(UNKNOWN_REASONS))],
         default=NOTHING,
     )
     is_counted = has_state & (reason == NOTHING)
     is_behind = is_counted & (current < latest)
     # In the order of DEPLOYMENT_STATUSES.
-    told = [~has_state, reason != NOTHING, is_behind, current == latest]
+    told = [~has_state & ~is_unusable, reason != NOTHING, is_behind, current == latest]
     status = np.select(told, range(len(told)), default=len(told))
     return systems.assign(
         flake=flake,
@@ -201,7 +209,9 @@ def _describe(
             "latest_deployable_commit_hash": rows_at(commits.rows, compared["latest_deployable"])[
                 "commit_hash"
             ],
-            "matching_commit_count": path["commit_count"],
+            "matching_commit_count": path["commit_count"].mask(
+                systems["is_unusable"] & path["path"].isna(), 0
+            ),
             "current_derivation_path": path["path"],
             "deployment_time": systems["deployed_at"],
             "last_reported_at": systems["timestamp"],

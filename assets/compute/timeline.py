@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from assets.compute.commit_order import CommitOrder, order_commits
 from assets.compute.deployment_events import trace_events
-from assets.compute.encoding import TEXT, text_array
+from assets.compute.encoding import TEXT, Integers, text_array
 from assets.compute.fleet import FleetTables
 from assets.compute.host_builds import HostBuilds, index_host_builds
 from assets.compute.host_states import HostStates, order_states
@@ -28,11 +28,13 @@ class FleetTimeline:
         builds: what was built for every configuration.
         hosts: one row a hostname that is registered or has reported, in code point order; a host's
             *code* is its row label. hostname; is_registered: whether `systems` has it, visible or
-            not; is_deactivated: whether its `is_active` is false; registered_at: null for since
-            ever; registered_flake: code, `NOTHING` where there is none; environment: name, null
-            where not recorded; configuration: code; default_configuration: that of a
+            not; is_unusable: whether it has it in a row that can't be used, and then nothing else
+            is known of it; is_deactivated: whether its `is_active` is false; registered_at: null
+            for since ever; registered_flake: code, `NOTHING` where there is none; environment:
+            name, null where not recorded; configuration: code; default_configuration: that of a
             configuration called as the hostname.
         flakes: the source table.
+        unusable_flakes: codes of the flakes whose row can't be used.
     """
 
     commits: CommitOrder
@@ -41,6 +43,7 @@ class FleetTimeline:
     builds: HostBuilds
     hosts: pd.DataFrame
     flakes: pd.DataFrame
+    unusable_flakes: Integers
 
     @cached_property
     def events(self) -> pd.DataFrame:
@@ -60,11 +63,13 @@ class FleetTimeline:
 def index_fleet(tables: FleetTables) -> FleetTimeline:
     """Sorts and indexes the tables of any set of flakes."""
     commits = order_commits(tables.commits, tables.flakes, tables.systems["flake_id"])
-    reported = [tables.systems["hostname"], tables.system_states["hostname"]]
+    unusable = pd.Series(sorted(tables.unusable_hostnames), dtype="str")
+    reported = [tables.systems["hostname"], tables.system_states["hostname"], unusable]
     distinct = pa.chunked_array([text_array(names) for names in reported], TEXT).unique()
     hostnames = distinct.take(pc.sort_indices(distinct))
     states = order_states(tables.system_states, hostnames)
-    builds = index_host_builds(tables.derivations, tables.derivation_statuses, commits)
+    builds = index_host_builds(tables, commits)
+    unusable_flakes = pd.Series(sorted(tables.unusable_flake_ids), dtype="Int64")
     return FleetTimeline(
         commits=commits,
         states=states,
@@ -72,6 +77,7 @@ def index_fleet(tables: FleetTables) -> FleetTimeline:
         builds=builds,
         hosts=_describe_hosts(hostnames, tables, commits, builds),
         flakes=tables.flakes,
+        unusable_flakes=commits.flake_codes(unusable_flakes),
     )
 
 
@@ -79,7 +85,9 @@ def _describe_hosts(
     hostnames: pa.Array, tables: FleetTables, commits: CommitOrder, builds: HostBuilds
 ) -> pd.DataFrame:
     hostname = pd.Series(hostnames, dtype="str")
-    systems = tables.systems.set_index("hostname").reindex(hostname).reset_index()
+    is_unusable = hostname.isin(tables.unusable_hostnames)
+    systems = tables.systems.set_index("hostname").reindex(hostname.mask(is_unusable))
+    systems = systems.reset_index()
     chosen = systems["system_configuration_name"]
     configuration = chosen.where(chosen.str.strip().fillna("") != "", hostname)
     environment = pd.Series(None, hostname.index, "str")
@@ -89,7 +97,8 @@ def _describe_hosts(
     return pd.DataFrame(
         {
             "hostname": hostname,
-            "is_registered": systems["id"].notna(),
+            "is_registered": systems["id"].notna() | is_unusable,
+            "is_unusable": is_unusable,
             "is_deactivated": ~systems["is_active"].fillna(value=True).astype("bool"),
             "registered_at": systems["created_at"],
             "registered_flake": commits.flake_codes(systems["flake_id"]),

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from assets.compute.commit_order import CommitOrder
 from assets.compute.currency import WITHIN_COMMITS, WITHIN_HOURS, currency
 from assets.compute.day_windows import DayWindows
+from assets.compute.deployment_events import before, commits_included
 from assets.compute.encoding import (
     MICROSECONDS_PER_HOUR,
     MICROSECONDS_PER_SECOND,
@@ -19,7 +21,7 @@ from assets.compute.encoding import (
 )
 from assets.compute.first_deployments import build_times, first_deployments
 from assets.compute.fleet import FleetTables
-from assets.compute.lead_times import PAIRS_AT_ONCE, live_pairs
+from assets.compute.lead_times import PAIRS_AT_ONCE, LivePairs, live_pairs
 from assets.compute.quantiles import quantiles
 from assets.compute.running_commits import PIECES_AT_ONCE
 from assets.compute.timeline import FleetTimeline
@@ -40,6 +42,7 @@ _COUNTS = [
     "commits_first_deployed",
     "host_deployments",
     "hosts_deployed",
+    "flapping_deployments",
     "rollbacks",
     "change_lead_time_count",
     "negative_lead_time_count",
@@ -100,12 +103,25 @@ def measure_velocity(
         ValueError: `snapshots_at` is empty, not ascending, or has two of one day.
     """
     windows = DayWindows.up_to(snapshots_at)
-    first = first_deployments(timeline)
+    unfinished = [at for at in snapshots_at[:-1] if at != at.ceil("D")]
+    if unfinished:
+        # What flaps on a day is known only at its end: a day's row is as of its own T.
+        split = list(snapshots_at).index(unfinished[0]) + 1
+        bounds = {"pairs_at_once": pairs_at_once, "pieces_at_once": pieces_at_once}
+        parts = (snapshots_at[:split], snapshots_at[split:])
+        return pd.concat(
+            [measure_velocity(tables, timeline, part, **bounds) for part in parts],
+            ignore_index=True,
+        )
+    all_events = before(timeline.events, snapshots_at[-1])
+    events = all_events[~all_events["is_flapping"]]
+    first = first_deployments(timeline.commits, events)
     measures = [
         _count(windows, first, "commit_timestamp", "new_commits"),
         _count(windows, first, "counted_at", "commits_first_deployed"),
-        _deployment_measures(timeline, windows),
-        _lead_time_measures(timeline, windows, pairs_at_once),
+        _flapping(all_events, windows),
+        _deployment_measures(timeline.commits, events, windows),
+        _lead_time_measures(live_pairs(timeline.commits, events, windows), pairs_at_once),
         _stage_measures(first.assign(built_at=build_times(tables, timeline.commits)), windows),
         _currency_measures(currency(timeline, windows, pieces_at_once)),
     ]
@@ -126,21 +142,26 @@ def _count(windows: DayWindows, commits: pd.DataFrame, instant: str, name: str) 
     return windows.containing(commits, instant).groupby(_CELL).size().to_frame(name)
 
 
-def _deployment_measures(timeline: FleetTimeline, windows: DayWindows) -> pd.DataFrame:
-    events = timeline.events
-    is_upgrade, is_rollback = events["kind"] == "upgrade", events["kind"] == "rollback"
+def _flapping(events: pd.DataFrame, windows: DayWindows) -> pd.DataFrame:
+    flapping = events[events["is_flapping"] & (events["commit"] != NOTHING)]
+    return _count(windows, flapping, "deployed_at", "flapping_deployments")
+
+
+def _deployment_measures(
+    commits: CommitOrder, events: pd.DataFrame, windows: DayWindows
+) -> pd.DataFrame:
+    is_rollback = events["kind"] == "rollback"
     is_deployment = ~events["kind"].isin(["initial", "untraced"])
     by_host = events.assign(is_rollback=is_rollback, is_deployment=is_deployment).groupby("host")
-    before, after = by_host.shift(1), by_host.shift(-1)
-    is_recovery = is_rollback & before["is_deployment"].eq(True)
-    outage = in_microseconds(events["deployed_at"] - before["deployed_at"])
+    last, after = by_host.shift(1), by_host.shift(-1)
+    is_recovery = is_rollback & last["is_deployment"].eq(True)
+    outage = in_microseconds(events["deployed_at"] - last["deployed_at"])
     chosen = windows.containing(
         events.assign(
             is_deployment=is_deployment,
             is_rollback=is_rollback,
             is_failure=is_deployment & after["is_rollback"].eq(True),
             deployed_host=events["host"].where(is_deployment),
-            batch_size=(events["commit"] - events["previous_commit"]).where(is_upgrade),
             outage=outage.where(is_recovery),
             ended_at=after["deployed_at"],
         )[events["commit"] != NOTHING],
@@ -148,6 +169,7 @@ def _deployment_measures(timeline: FleetTimeline, windows: DayWindows) -> pd.Dat
     )
     # A deployment counts as failed on its own day, and only once that is known.
     chosen["is_failure"] &= chosen["ended_at"] < chosen["day_ends_at"]
+    chosen["batch_size"] = commits_included(commits, chosen, chosen["day_ends_at"])
     by_cell = chosen.groupby(_CELL)
     counts = by_cell.agg(
         host_deployments=("is_deployment", "sum"),
@@ -172,10 +194,7 @@ def _deployment_measures(timeline: FleetTimeline, windows: DayWindows) -> pd.Dat
     )
 
 
-def _lead_time_measures(
-    timeline: FleetTimeline, windows: DayWindows, pairs_at_once: int
-) -> pd.DataFrame:
-    pairs = live_pairs(timeline, windows)
+def _lead_time_measures(pairs: LivePairs, pairs_at_once: int) -> pd.DataFrame:
     lead_times = pairs.lead_time_quantiles((0.5, 0.75, 0.9), pairs_at_once)
     seconds, counts = lead_times / MICROSECONDS_PER_SECOND, pairs.counts
     return pd.DataFrame(

@@ -336,3 +336,28 @@ NO_QUIET_FLAKE: Check[pd.DataFrame] = Check(
     blocks=False,
     judge=judge_quiet_flakes,
 )
+
+
+def judge_flapping(deployments: pd.DataFrame) -> Verdict:
+    """Fails when a host has so many deployments in a day that they can't be what happened."""
+    flapping = deployments.loc[deployments["is_flapping"], "hostname"].value_counts()
+    measured = {"hosts": len(flapping), "deployments": int(flapping.sum())}
+    if flapping.empty:
+        return Verdict(True, "No host has 10 or more deployments on one day.", measured)
+    named = ", ".join(
+        f"{display_name(str(host))} ({count})" for host, count in flapping.head(EXAMPLES).items()
+    )
+    return Verdict(
+        False,
+        f"{len(flapping)} host(s) with 10 or more deployments on one day: {named}. Do two machines "
+        "report under one name? These deployments count in no figure of velocity.",
+        measured,
+    )
+
+
+NO_FLAPPING_HOST: Check[pd.DataFrame] = Check(
+    "no_flapping_host",
+    "No host has 10 or more deployments on one day (UTC).",
+    blocks=False,
+    judge=judge_flapping,
+)
