@@ -41,17 +41,18 @@ class CommitOrder:
     @cached_property
     def starts(self) -> Integers:
         """By position, that of the flake's first commit."""
-        return np.asarray(self.rows.index - self.rows["place"], np.int64)
+        starts: Integers = np.asarray(self.rows.index - self.rows["place"], np.int64)
+        return starts
 
     @cached_property
     def ends(self) -> Integers:
         """By position, one after that of the flake's last commit."""
         sizes = self.rows.groupby("flake")["place"].transform("size")
-        return self.starts + np.asarray(sizes, np.int64)
+        return np.asarray(self.starts + sizes, np.int64)
 
     def flake_codes(self, flake_ids: "pd.Series[Any]") -> Integers:
         """The code of each flake id, `NOTHING` for null and where it does not occur."""
-        return pd.Index(self.flakes["flake_id"]).get_indexer(pd.Index(flake_ids))
+        return np.asarray(pd.Index(self.flakes["flake_id"]).get_indexer(pd.Index(flake_ids)))
 
     def positions(self, commit_ids: "pd.Series[Any]") -> Integers:
         """The position of each commit id, `NOTHING` for null and where there is no such commit."""

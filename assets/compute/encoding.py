@@ -31,7 +31,7 @@ MICROSECONDS_PER_HOUR = 3600 * MICROSECONDS_PER_SECOND
 
 def in_microseconds(span: "pd.Series[Any]") -> "pd.Series[float]":
     """A column of spans of time as numbers, null where there is none."""
-    return span / np.timedelta64(1, "us")
+    return pd.Series(np.asarray(span, "timedelta64[us]") / np.timedelta64(1, "us"), span.index)
 
 
 def rows_at(frame: pd.DataFrame, labels: "Integers | pd.Series[int]") -> pd.DataFrame:

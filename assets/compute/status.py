@@ -9,9 +9,12 @@ from assets.compute.encoding import (
     NOTHING,
     Integers,
     category,
+    find_text,
     in_microseconds,
     instant_microseconds,
     rows_at,
+    text_array,
+    text_chunks,
     translate,
 )
 from assets.compute.timeline import FleetTimeline
@@ -67,18 +70,16 @@ def current_commits(commits: CommitOrder, status: pd.DataFrame) -> Integers:
     Returns:
         By row, the position of the current commit, `NOTHING` where it is none of that flake.
     """
+    hashes = text_array(status["current_commit_hash"])
+    distinct = hashes.unique().drop_null()
+    # Of a million hashes only the few that are asked for are compared.
+    known = find_text(text_chunks(commits.rows["commit_hash"]), among=distinct)
+    candidates = pd.DataFrame({"flake": commits.flake, "hash": known})[known != NOTHING]
     # A fork can hold the same hashes: a commit of another flake is not this one's.
     is_own = status["unknown_reason"] != "flake_mismatch"
-    running = pd.DataFrame(
-        {
-            "flake": commits.flake_codes(status["flake_id"]),
-            "commit_hash": status["current_commit_hash"].astype("str").where(is_own).array,
-        }
-    )
-    candidates = commits.rows[commits.rows["commit_hash"].isin(running["commit_hash"].dropna())]
-    found = running.merge(
-        candidates[["flake", "commit_hash"]].reset_index(names="position"), how="left"
-    )
+    flake = np.where(is_own, commits.flake_codes(status["flake_id"]), NOTHING)
+    running = pd.DataFrame({"flake": flake, "hash": find_text(hashes, among=distinct)})
+    found = running.merge(candidates.reset_index(names="position"), how="left")
     return found["position"].fillna(NOTHING).to_numpy(np.int64)
 
 
@@ -179,8 +180,9 @@ def _describe(
     current, latest = (systems[c].to_numpy() for c in ("current", "latest"))
     is_behind = systems["status"] == "behind"
     next_commit = np.where(is_behind, current + 1, NOTHING)
-    behind_since = rows_at(commits.rows, next_commit)["commit_timestamp"]
-    current_commit, latest_commit = rows_at(commits.rows, current), rows_at(commits.rows, latest)
+    behind_since = rows_at(commits.rows[["commit_timestamp"]], next_commit)["commit_timestamp"]
+    dated = commits.rows[["commit_hash", "commit_timestamp"]]
+    current_commit, latest_commit = rows_at(dated, current), rows_at(dated, latest)
     flake = rows_at(commits.flakes, systems["flake"])
     current_flake = rows_at(commits.flakes, translate(current, commits.flake))
     first = translate(latest, commits.starts)
@@ -192,7 +194,7 @@ def _describe(
         {
             "hostname": systems["hostname"],
             "deployment_status": statuses,
-            "status_description": _in_words(systems),
+            "status_description": _in_words(statuses, reasons, systems["commits_behind"]),
             "unknown_reason": reasons,
             "commits_behind": systems["commits_behind"].astype("Int64").where(counted),
             "commits_behind_effective": compared["effective"].where(counted),
@@ -221,7 +223,8 @@ def _describe(
     )
 
 
-def _in_words(systems: pd.DataFrame) -> "pd.Series[str]":
-    said = systems["reason"].astype("str").fillna(systems["status"].astype("str"))
-    behind = "Behind by " + systems["commits_behind"].astype("str") + " commit(s)"
-    return said.map(_DESCRIPTIONS).where(systems["status"] != "behind", behind)
+def _in_words(
+    statuses: "pd.Series[str]", reasons: "pd.Series[str]", commits_behind: "pd.Series[int]"
+) -> "pd.Series[str]":
+    behind = "Behind by " + commits_behind.astype("str") + " commit(s)"
+    return reasons.fillna(statuses).map(_DESCRIPTIONS).where(statuses != "behind", behind)
