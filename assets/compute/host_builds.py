@@ -1,8 +1,9 @@
 """What was built for each host's configuration: which commits change it, which can be deployed.
 
-Looked up by index arithmetic: `merge_asof(by="configuration")` takes 0.3 s for each of the five
-look-ups that the status of 196,000 systems needs, which takes 0.25 s in all; to merge the systems
-with the builds instead takes memory for every (system, build) pair of a shared configuration.
+Looked up by index arithmetic: the five look-ups for 196,000 systems take 0.09 s, of 0.4 s that
+their status takes, and 0.23 s with `merge_asof(by="configuration")`; with the search for deployed
+paths done so too (`path_matches`), the status would take twice as long. To merge the systems with
+the builds takes memory for every (system, build) pair of a configuration that many systems share.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """Which commits a deployed path can stand for, and which of them it is taken to be.
 
-Searched by index arithmetic: with `merge_asof(by=["path", "flake"])` the status of 196,000 systems
-takes more than half as long again (0.36 s for this step, of 0.25 s in all).
+Searched by index arithmetic, which takes 0.05 s for 196,000 systems, of 0.4 s that their status
+takes. `merge_asof(by=["path", "flake"])` takes 0.1 s for visible matches of the system's own flake,
+and has to be repeated for other flakes and for matches that are not visible.
 """
 
 from dataclasses import dataclass

