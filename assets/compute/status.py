@@ -14,6 +14,7 @@ from assets.compute.encoding import (
     instant_microseconds,
     rows_at,
     text_array,
+    text_chunks,
     translate,
 )
 from assets.compute.timeline import FleetTimeline
@@ -70,7 +71,7 @@ def current_commits(commits: CommitOrder, status: pd.DataFrame) -> Integers:
     hashes = text_array(status["current_commit_hash"])
     distinct = hashes.unique().drop_null()
     # Of a million hashes only the few that are asked for are compared.
-    known = find_text(text_array(commits.rows["commit_hash"]), among=distinct)
+    known = find_text(text_chunks(commits.rows["commit_hash"]), among=distinct)
     candidates = pd.DataFrame({"flake": commits.flake, "hash": known})[known != NOTHING]
     # A fork can hold the same hashes: a commit of another flake is not this one's.
     is_own = status["unknown_reason"] != "flake_mismatch"
