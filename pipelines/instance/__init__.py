@@ -26,8 +26,8 @@ def prepare_instance(settings: Settings) -> Path:
         The folder: what `DAGSTER_HOME` must name.
 
     Raises:
-        InstanceUnusableError: the folder can't be made or written to, or its `dagster.yaml` can't be
-            read.
+        InstanceUnusableError: the folder can't be made or written to, or what is in its
+            `dagster.yaml` can't be read.
     """
     folder = settings.instance_dir
     wanted: Storage = "sqlite" if settings.dagster_postgres_url is None else "postgres"
