@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# A file's tests stay together: they share what its fixtures took long to make.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help report test ui backfill bench check docs picture lock clean
+.PHONY: help report test unit ui backfill bench check fix hooks docs picture lock clean
 
 help: ## List the targets.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -22,8 +24,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 report: $(INSTALLED) ## Read the fleet database (or the demo fleet), publish, and say how the fleet stands.
 	@$(BIN)/flakelag report
 
-test: $(INSTALLED) ## Run the whole test suite.
-	@$(BIN)/python -m pytest
+test: $(INSTALLED) ## Run the whole test suite, on as many processes as there are processors.
+	@$(BIN)/python -m pytest $(PARALLEL)
+
+unit: $(INSTALLED) ## Run the unit tests.
+	@$(BIN)/python -m pytest $(PARALLEL) tests/unit
 
 ui: $(INSTALLED) ## Start the Dagster UI and daemon on 127.0.0.1:3000.
 	@$(BIN)/flakelag ui
@@ -35,12 +40,21 @@ backfill: $(INSTALLED) ## Publish past days: make backfill FROM=2026-01-01 [TO=2
 bench: $(INSTALLED) ## Time the computations beside hand-written SQL: make bench [BENCH="--systems 20000"]
 	@$(BIN)/python -m tests.benchmark $(BENCH)
 
-check: $(INSTALLED) ## Lint, check the format and the types.
+check: $(INSTALLED) ## Lint, check format, spelling and types, and look for secrets.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/typos
+	@PRE_COMMIT_HOME=$(VENV)/pre-commit $(BIN)/pre-commit run secrets --all-files
 	@$(BIN)/mypy
 
-docs: $(INSTALLED) ## Renew the parts of the README that are derived from the code.
+fix: $(INSTALLED) ## Format the code, and mend what the linter can mend by itself.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+hooks: $(INSTALLED) ## Let git look at each commit before it is made, with .pre-commit-config.yaml.
+	@$(BIN)/pre-commit install
+
+docs: $(INSTALLED) ## Renew the pages under docs/ that are derived from the code.
 	@$(BIN)/python -m pipelines.documentation
 
 picture: $(INSTALLED) ## Renew the README's picture of the lineage (needs chromium).

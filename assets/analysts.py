@@ -1,5 +1,9 @@
-"""For analysts: one DuckDB file beside the datasets, which holds views over them and no row."""
+"""For analysts: one DuckDB file beside the datasets, which holds views over them and no row.
 
+It depends on no asset: the views follow from the dictionary, and whoever asks them reads the files.
+"""
+
+import datetime as dt
 import tempfile
 from pathlib import Path
 
@@ -13,18 +17,16 @@ from assets.exports.duckdb_views import (
     sql_literal,
     views_for_analysts,
 )
-from assets.publishing.interfaces import ReportStore
-from assets.publishing.layout import ANALYSTS_FILE
+from assets.publishing.interfaces import OutsideFailure, ReportStore
+from assets.publishing.layout import ANALYSTS_FILE, file_of
 from assets.publishing.metadata import OWNERS
-from assets.schemas import COMMIT_ROLLOUTS, DEPLOYMENT_VELOCITY, PUBLISHED_DATASETS
+from assets.schemas import PUBLISHED_DATASETS
 
 # The oldest format that DuckDB still writes, so that every DuckDB since 1.1 can open the file.
 STORAGE_VERSION = "v1.0.0"
 
 
 @dg.asset(
-    # The ends of the line: the other datasets are upstream of them. It reads none of them.
-    deps=[DEPLOYMENT_VELOCITY.name, COMMIT_ROLLOUTS.name],
     group_name="report",
     kinds={"duckdb"},
     owners=OWNERS,
@@ -53,25 +55,38 @@ def analyst_database() -> bytes:
 
     It is made beside empty stand-ins for the datasets: DuckDB resolves a view when it is created,
     and not every dataset needs to be published by then.
+
+    Raises:
+        OutsideFailure: the temporary folder is full, and the like.
     """
-    with tempfile.TemporaryDirectory(prefix="flakelag-") as folder:
-        for dataset in PUBLISHED_DATASETS:
-            partition = Path(folder, dataset.name, "date=2000-01-01")
-            partition.mkdir(parents=True)
-            pq.write_table(dataset.arrow_schema.empty_table(), partition / "data.parquet")
-        database = Path(folder, ANALYSTS_FILE)
-        with duckdb.connect() as connection:
-            connection.execute(
-                f"ATTACH {sql_literal(str(database))} AS views "
-                f"(STORAGE_VERSION {sql_literal(STORAGE_VERSION)})"
-            )
-            connection.execute(f"SET VARIABLE {REPORTS_VARIABLE} = {sql_literal(folder)}")
-            connection.execute("USE views")
-            # One transaction, because each would wait for the disk.
-            connection.execute("BEGIN")
-            for statement in analyst_statements():
-                connection.execute(statement)
-            connection.execute("COMMIT")
-            connection.execute("USE memory")
-            connection.execute("DETACH views")
-        return database.read_bytes()
+    try:
+        with tempfile.TemporaryDirectory(prefix="flakelag-") as folder:
+            return _made_in(Path(folder))
+    except (OSError, duckdb.Error) as error:
+        raise OutsideFailure(
+            f"Can't make {ANALYSTS_FILE} in {tempfile.gettempdir()}: {error}. Free some space "
+            "there, or set TMPDIR to a folder that has some and can be written."
+        ) from error
+
+
+def _made_in(folder: Path) -> bytes:
+    for dataset in PUBLISHED_DATASETS:
+        file = folder / file_of(dataset.name, dt.date(2000, 1, 1))
+        file.parent.mkdir(parents=True)
+        pq.write_table(dataset.arrow_schema.empty_table(), file)
+    database = folder / ANALYSTS_FILE
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"ATTACH {sql_literal(str(database))} AS views "
+            f"(STORAGE_VERSION {sql_literal(STORAGE_VERSION)})"
+        )
+        connection.execute(f"SET VARIABLE {REPORTS_VARIABLE} = {sql_literal(str(folder))}")
+        connection.execute("USE views")
+        # One transaction, because each would wait for the disk.
+        connection.execute("BEGIN")
+        for statement in analyst_statements():
+            connection.execute(statement)
+        connection.execute("COMMIT")
+        connection.execute("USE memory")
+        connection.execute("DETACH views")
+    return database.read_bytes()

@@ -4,10 +4,9 @@ import dagster as dg
 
 from assets.publishing.daily_asset import daily_dataset
 from assets.publishing.interfaces import HistoryDatabase, ReportStore
-from assets.publishing.loading import FleetLoader
 from assets.publishing.metadata import OWNERS
 from assets.publishing.partitions import keep_days
-from assets.publishing.retries import retried
+from assets.publishing.retries import Retries
 from assets.schemas import DEPLOYMENT_HISTORY, DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS
 
 STATUS_VIEW = "view_system_deployment_status"
@@ -22,16 +21,12 @@ STATUS_VIEW = "view_system_deployment_status"
 )
 def deployment_history(
     context: dg.AssetExecutionContext,
-    fleet: dg.ResourceParam[FleetLoader],
     reports: dg.ResourceParam[ReportStore],
     history: dg.ResourceParam[HistoryDatabase],
-    first_retry_seconds: dg.ResourceParam[float],
+    retries: dg.ResourceParam[Retries],
 ) -> dg.MaterializeResult[None]:
     """Keeps the published deployments of each day, one row an event."""
-    loaded = fleet.load(context.run)
-    keep_days(
-        context, DEPLOYMENTS, DEPLOYMENT_HISTORY, loaded, reports, history, first_retry_seconds
-    )
+    keep_days(context, DEPLOYMENTS, DEPLOYMENT_HISTORY, reports, history, retries)
     return dg.MaterializeResult()
 
 
@@ -53,7 +48,7 @@ def view_system_deployment_status(
     context: dg.AssetExecutionContext,
     reports: dg.ResourceParam[ReportStore],
     history: dg.ResourceParam[HistoryDatabase],
-    first_retry_seconds: dg.ResourceParam[float],
+    retries: dg.ResourceParam[Retries],
 ) -> dg.MaterializeResult[None]:
     """Replaces the table behind the view by the newest published snapshot."""
     newest = reports.published_dates(SYSTEM_DEPLOYMENT_STATUS)[-1]
@@ -62,7 +57,7 @@ def view_system_deployment_status(
     if not described:
         context.log.warning("The newest snapshot has no system; the view stays as it is.")
         return dg.MaterializeResult(metadata={"dagster/row_count": 0})
-    with retried(context, first_retry_seconds):
+    with retries.of(context):
         history.migrate()
         outcome = history.replace_current(
             SYSTEM_DEPLOYMENT_STATUS,

@@ -10,10 +10,10 @@ from assets.compute.fleet import frame_from_arrow
 from assets.exports.openmetrics import fleet_metrics_text
 from assets.page import FleetReportInputs, render_fleet_report
 from assets.publishing.daily_asset import daily_asset
-from assets.publishing.days import Day, days_as_of
+from assets.publishing.days import Day
 from assets.publishing.interfaces import ReportStore
-from assets.publishing.layout import LATEST_PAGE, METRICS_FILE, page_of
-from assets.publishing.loading import FleetLoader, LoadedFleet
+from assets.publishing.layout import LATEST_PAGE, METRICS_FILE, file_of, page_of
+from assets.publishing.loading import FLEET, FleetLoader, LoadedFleet
 from assets.publishing.metadata import OWNERS, Metadata
 from assets.schemas import (
     COMMIT_ROLLOUTS,
@@ -34,6 +34,7 @@ DAYS_LOOKED_BACK = 90
         "needs no network."
     ),
     deps=[
+        *FLEET,
         SYSTEM_DEPLOYMENT_STATUS.name,
         FLAKE_DEPLOYMENT_STATUS.name,
         DEPLOYMENT_VELOCITY.name,
@@ -51,7 +52,7 @@ def fleet_report(
     """Renders the page of each day; that of the newest day is also `latest.html`."""
     loaded = fleet.load(context.run)
     newest = reports.published_dates(SYSTEM_DEPLOYMENT_STATUS)[-1]
-    for day in days_as_of(context.partition_keys, loaded.extracted_at):
+    for day in loaded.days(context):
         page = render_fleet_report(_inputs(day, loaded, reports)).encode()
         path = reports.write_atomically(page_of(day.date), page)
         metadata: Metadata = {"path": dg.MetadataValue.path(str(path)), "bytes": len(page)}
@@ -105,5 +106,5 @@ def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> FleetReportI
         adoption=adoption_curves(loaded.timeline, status, day.snapshot_at),
         snapshot_at=day.snapshot_at if described is None else described["snapshot_at"],
         extracted_at=day.extracted_at if described is None else described["extracted_at"],
-        status_file=f"{SYSTEM_DEPLOYMENT_STATUS.name}/date={day.date}/data.parquet",
+        status_file=file_of(SYSTEM_DEPLOYMENT_STATUS.name, day.date),
     )

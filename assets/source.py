@@ -7,12 +7,12 @@ import pandas as pd
 import pyarrow as pa
 
 from assets.publishing.checks import (
+    NOT_EMPTY_OR_SHRUNK,
     NOTHING_QUARANTINED,
     SAME_FLEET,
     FleetRead,
     JudgedCheck,
     RowsRead,
-    not_empty_or_shrunk,
 )
 from assets.publishing.interfaces import (
     ExtractSink,
@@ -23,6 +23,7 @@ from assets.publishing.interfaces import (
 )
 from assets.publishing.metadata import (
     OWNERS,
+    PREVIEW_ROWS,
     definition_metadata,
     description_of,
     publication_metadata,
@@ -30,19 +31,22 @@ from assets.publishing.metadata import (
     staged_metadata,
 )
 from assets.publishing.partitions import StepEvents
-from assets.publishing.retries import retried
-from assets.schemas import QUARANTINE, SOURCE_TABLES, Dataset
-from assets.schemas.source import FLAKES
+from assets.publishing.retries import Retries
+from assets.schemas import QUARANTINE, REQUIRED_TABLES, SOURCE_TABLES, Dataset
+from assets.schemas.source import COMMITS, FLAKES, SYSTEMS
 
-CHECKED_TABLES = ("systems", "commits")
-"""The tables whose loss would make every status wrong without any error."""
+NEVER_EMPTY = (SYSTEMS, COMMITS)
+"""What even a new fleet has: without these there is nothing to say."""
+
+NOTED_WHOLE = (FLAKES, QUARANTINE)
+"""Small tables: the one shows whose fleet it is, the other is published."""
 
 
 class ReadFleetDatabase(dg.Config):
     """What an operator may say to one reading."""
 
     accept_shrunk: bool = False
-    """Publish although most `systems` or `commits` are gone, or every flake is new."""
+    """Publish although most rows of a table are gone, or every flake is new."""
 
 
 @dg.multi_asset(
@@ -59,7 +63,7 @@ class ReadFleetDatabase(dg.Config):
         for dataset in (*SOURCE_TABLES, QUARANTINE)
     ],
     check_specs=[
-        *(not_empty_or_shrunk().spec(table) for table in CHECKED_TABLES),
+        *(NOT_EMPTY_OR_SHRUNK.spec(table.name) for table in REQUIRED_TABLES),
         SAME_FLEET.spec(FLAKES.name),
         NOTHING_QUARANTINED.spec(QUARANTINE.name),
     ],
@@ -70,18 +74,18 @@ def read_fleet_database(
     config: ReadFleetDatabase,
     fleet_database: dg.ResourceParam[FleetSource],
     reports: dg.ResourceParam[ReportStore],
-    first_retry_seconds: dg.ResourceParam[float],
+    retries: dg.ResourceParam[Retries],
 ) -> StepEvents:
     """Reads the tables in one read-only transaction, so that they agree with each other."""
     before = reports.newest_extract()
     with reports.new_extract(context.run.run_id) as writer:
-        with retried(context, first_retry_seconds):
-            flakes = _FlakesNoted(writer)
-            summary = fleet_database.extract(flakes)
-        judged = _judge(summary, flakes.repositories, before, config)
-        for table, check in judged.items():
+        with retries.of(context):
+            sink = _NotingSink(writer)
+            summary = fleet_database.extract(sink)
+        judged = _judge(summary, sink.noted[FLAKES.name], before, config)
+        for table, check in judged:
             yield check.result(table)
-        forbidding = [check for check in judged.values() if check.forbids_publishing]
+        forbidding = [check for _, check in judged if check.forbids_publishing]
         if forbidding:
             raise dg.Failure(
                 "Nothing is published. " + " ".join(c.verdict.description for c in forbidding),
@@ -94,13 +98,14 @@ def read_fleet_database(
         context.log.warning(f"{values:,} values of public.{column} could not be used; now null.")
     extract = reports.extract_for_run([context.run.run_id])
     for dataset in SOURCE_TABLES:
-        table = extract.table(dataset.name)
-        context.log.info(f"{dataset.name}: {table.num_rows:,} rows read")
+        rows = summary.rows_staged.get(dataset.name, 0)
+        context.log.info(f"{dataset.name}: {rows:,} rows read")
         yield dg.MaterializeResult(
             asset_key=dataset.name,
-            metadata=staged_metadata(extract, dataset) | row_metadata(dataset, table),
+            metadata=staged_metadata(extract, dataset)
+            | row_metadata(dataset, sink.noted[dataset.name], rows),
         )
-    quarantined = extract.table(QUARANTINE.name)
+    quarantined = sink.noted[QUARANTINE.name]
     extracted_at = pd.Timestamp(summary.extracted_at)
     publication = reports.publish(
         QUARANTINE,
@@ -116,45 +121,68 @@ def read_fleet_database(
     )
 
 
-class _FlakesNoted:
-    """A sink that remembers the repositories of the flakes that go through it."""
+class _NotingSink:
+    """A sink that keeps what the step itself needs, so that no staged table is read back for it.
+
+    Attributes:
+        noted: by table, the first rows of it; all of those in `NOTED_WHOLE`.
+    """
 
     def __init__(self, sink: ExtractSink) -> None:
         self._sink = sink
-        self.repositories: frozenset[str] = frozenset()
+        # An optional table that the fleet lacks is never written.
+        self.noted = {d.name: d.arrow_schema.empty_table() for d in (*SOURCE_TABLES, QUARANTINE)}
 
     def write(self, dataset: Dataset, batches: Iterator[pa.RecordBatch]) -> None:
-        if dataset == FLAKES:
-            flakes = list(batches)
-            self.repositories = frozenset(
-                url for batch in flakes for url in batch["repo_url"].to_pylist()
-            )
-            batches = iter(flakes)
-        self._sink.write(dataset, batches)
+        self._sink.write(dataset, self._note(dataset, batches))
+
+    def _note(
+        self, dataset: Dataset, batches: Iterator[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        kept: list[pa.RecordBatch] = []
+        for batch in batches:
+            missing = PREVIEW_ROWS - sum(some.num_rows for some in kept)
+            if dataset in NOTED_WHOLE:
+                kept.append(batch)
+            elif missing > 0:
+                # Taken, as a slice would keep the whole batch in memory.
+                kept.append(batch.take(pa.array(range(min(missing, batch.num_rows)))))
+            yield batch
+        self.noted[dataset.name] = pa.Table.from_batches(kept, dataset.arrow_schema)
 
 
 def _judge(
     summary: ExtractSummary,
-    repositories: frozenset[str],
+    flakes: pa.Table,
     before: StagedExtract | None,
     config: ReadFleetDatabase,
-) -> Mapping[str, JudgedCheck]:
+) -> list[tuple[str, JudgedCheck]]:
     rows_before: Mapping[str, int] = {}
     repositories_before: frozenset[str] = frozenset()
     if before is not None:
-        rows_before = before.rows_staged
-        repositories_before = frozenset(before.table(FLAKES.name)["repo_url"].to_pylist())
-    judged = {
-        table: not_empty_or_shrunk().on(
-            RowsRead(
-                table, summary.rows_staged[table], rows_before.get(table), config.accept_shrunk
+        rows_before = before.rows_read
+        repositories_before = _repositories(before.table(FLAKES.name))
+    fleet = FleetRead(_repositories(flakes), repositories_before, config.accept_shrunk)
+    return [
+        *(
+            (
+                table.name,
+                NOT_EMPTY_OR_SHRUNK.on(
+                    RowsRead(
+                        table=table.name,
+                        rows=summary.rows_read[table.name],
+                        rows_before=rows_before.get(table.name),
+                        may_be_empty=table not in NEVER_EMPTY,
+                        accept_shrunk=config.accept_shrunk,
+                    )
+                ),
             )
-        )
-        for table in CHECKED_TABLES
-    }
-    return judged | {
-        FLAKES.name: SAME_FLEET.on(
-            FleetRead(repositories, repositories_before, config.accept_shrunk)
+            for table in REQUIRED_TABLES
         ),
-        QUARANTINE.name: NOTHING_QUARANTINED.on(summary.rows_quarantined),
-    }
+        (FLAKES.name, SAME_FLEET.on(fleet)),
+        (QUARANTINE.name, NOTHING_QUARANTINED.on(summary.rows_quarantined)),
+    ]
+
+
+def _repositories(flakes: pa.Table) -> frozenset[str]:
+    return frozenset(flakes["repo_url"].to_pylist())

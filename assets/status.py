@@ -13,35 +13,26 @@ from assets.publishing.checks import (
     COUNTS_SUM,
     NO_JUMP_OF_UNKNOWN,
     NO_QUIET_FLAKE,
-    STATUSES_IN_CLOSED_SET,
     FlakeCounts,
     JudgedCheck,
     UnknownShares,
+    conformity_checks,
     share_of_unknown,
-    unique_key,
 )
 from assets.publishing.daily_asset import daily_dataset
-from assets.publishing.days import Day, days_as_of
+from assets.publishing.days import Day, not_closed
 from assets.publishing.interfaces import ReportStore
-from assets.publishing.loading import FleetLoader
+from assets.publishing.loading import FLEET, FleetLoader
 from assets.publishing.partitions import StepEvents, publish_days
-from assets.schemas import (
-    FLAKE_DEPLOYMENT_STATUS,
-    SOURCE_TABLES,
-    SYSTEM_DEPLOYMENT_STATUS,
-)
+from assets.schemas import FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
 
 
 @daily_dataset(
     SYSTEM_DEPLOYMENT_STATUS,
-    deps=[table.name for table in SOURCE_TABLES],
+    deps=FLEET,
     group="deployment_status",
     kinds={"pandas", "parquet"},
-    checks=[
-        unique_key(SYSTEM_DEPLOYMENT_STATUS),
-        STATUSES_IN_CLOSED_SET,
-        NO_JUMP_OF_UNKNOWN,
-    ],
+    checks=[*conformity_checks(SYSTEM_DEPLOYMENT_STATUS), NO_JUMP_OF_UNKNOWN],
 )
 def system_deployment_status(
     context: dg.AssetExecutionContext,
@@ -57,13 +48,11 @@ def system_deployment_status(
         status = judge_systems(loaded.timeline, day.snapshot_at, day.extracted_at)
         shares = UnknownShares(share_of_unknown(status["deployment_status"]), unknown_before)
         unknown_before = shares.now
-        return status, [
-            unique_key(SYSTEM_DEPLOYMENT_STATUS).on(status),
-            STATUSES_IN_CLOSED_SET.on(status),
-            NO_JUMP_OF_UNKNOWN.on(shares),
-        ]
+        return status, [NO_JUMP_OF_UNKNOWN.on(shares)]
 
-    days = days_as_of(context.partition_keys, loaded.extracted_at)
+    days = loaded.days(context)
+    if (reason := not_closed(days, pd.Timestamp.now("UTC"))) is not None:
+        context.log.warning(reason)
     yield from publish_days(context, SYSTEM_DEPLOYMENT_STATUS, days, reports, compute)
 
 
@@ -82,14 +71,10 @@ def _share_before(reports: ReportStore, first_day: str) -> float | None:
 
 @daily_dataset(
     FLAKE_DEPLOYMENT_STATUS,
-    deps=[SYSTEM_DEPLOYMENT_STATUS.name],
+    deps=[*FLEET, SYSTEM_DEPLOYMENT_STATUS.name],
     group="deployment_status",
     kinds={"pandas", "parquet"},
-    checks=[
-        unique_key(FLAKE_DEPLOYMENT_STATUS),
-        COUNTS_SUM,
-        NO_QUIET_FLAKE,
-    ],
+    checks=[*conformity_checks(FLAKE_DEPLOYMENT_STATUS), COUNTS_SUM, NO_QUIET_FLAKE],
 )
 def flake_deployment_status(
     context: dg.AssetExecutionContext,
@@ -99,15 +84,12 @@ def flake_deployment_status(
     """Counts the systems of every flake as of each day of the run."""
     loaded = fleet.load(context.run)
     timeline = loaded.timeline
-    days = days_as_of(context.partition_keys, loaded.extracted_at)
+    days = loaded.days(context)
 
     def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
         status = frame_from_arrow(reports.read(SYSTEM_DEPLOYMENT_STATUS, day.date))
         flakes = summarise_flakes(timeline, status, day.snapshot_at, day.extracted_at)
-        judged = [
-            unique_key(FLAKE_DEPLOYMENT_STATUS).on(flakes),
-            COUNTS_SUM.on(FlakeCounts(status, flakes)),
-        ]
+        judged = [COUNTS_SUM.on(FlakeCounts(status, flakes))]
         if day == days[-1]:
             judged.append(NO_QUIET_FLAKE.on(quiet_flakes(timeline, day.snapshot_at)))
         return flakes, judged

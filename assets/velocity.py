@@ -9,26 +9,22 @@ from assets.compute.fleet import frame_from_arrow
 from assets.compute.rollouts import rollouts_of_days
 from assets.compute.velocity import deployment_velocity as join_velocity
 from assets.compute.velocity import measure_velocity
-from assets.publishing.checks import JudgedCheck, unique_key
+from assets.publishing.checks import JudgedCheck, conformity_checks
 from assets.publishing.daily_asset import daily_dataset
-from assets.publishing.days import Day, days_as_of
+from assets.publishing.days import Day
 from assets.publishing.interfaces import HistoryDatabase, ReportStore
-from assets.publishing.loading import FleetLoader
+from assets.publishing.loading import FLEET, FleetLoader
 from assets.publishing.partitions import StepEvents, keep_days, publish_days
-from assets.schemas import (
-    COMMIT_ROLLOUTS,
-    DEPLOYMENT_VELOCITY,
-    DEPLOYMENTS,
-    FLAKE_DEPLOYMENT_STATUS,
-)
+from assets.publishing.retries import Retries
+from assets.schemas import COMMIT_ROLLOUTS, DEPLOYMENT_VELOCITY, FLAKE_DEPLOYMENT_STATUS
 
 
 @daily_dataset(
     DEPLOYMENT_VELOCITY,
-    deps=[DEPLOYMENTS.name, FLAKE_DEPLOYMENT_STATUS.name],
+    deps=[*FLEET, FLAKE_DEPLOYMENT_STATUS.name],
     group="velocity",
     kinds={"pandas", "parquet", "postgres"},
-    checks=[unique_key(DEPLOYMENT_VELOCITY)],
+    checks=conformity_checks(DEPLOYMENT_VELOCITY),
     metadata={"dagster/table_name": f"flakelag.{DEPLOYMENT_VELOCITY.name}"},
 )
 def deployment_velocity(
@@ -36,36 +32,27 @@ def deployment_velocity(
     fleet: dg.ResourceParam[FleetLoader],
     reports: dg.ResourceParam[ReportStore],
     history: dg.ResourceParam[HistoryDatabase],
-    first_retry_seconds: dg.ResourceParam[float],
+    retries: dg.ResourceParam[Retries],
 ) -> StepEvents:
     """Measures every flake's days, and keeps them where Grafana can chart them."""
     loaded = fleet.load(context.run)
-    days = days_as_of(context.partition_keys, loaded.extracted_at)
+    days = loaded.days(context)
     measured = measure_velocity(loaded.tables, loaded.timeline, [day.snapshot_at for day in days])
 
     def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
         flakes = frame_from_arrow(reports.read(FLAKE_DEPLOYMENT_STATUS, day.date))
-        velocity = join_velocity(measured, flakes)
-        return velocity, [unique_key(DEPLOYMENT_VELOCITY).on(velocity)]
+        return join_velocity(measured, flakes), []
 
     yield from publish_days(context, DEPLOYMENT_VELOCITY, days, reports, compute)
-    keep_days(
-        context,
-        DEPLOYMENT_VELOCITY,
-        DEPLOYMENT_VELOCITY,
-        loaded,
-        reports,
-        history,
-        first_retry_seconds,
-    )
+    keep_days(context, DEPLOYMENT_VELOCITY, DEPLOYMENT_VELOCITY, reports, history, retries)
 
 
 @daily_dataset(
     COMMIT_ROLLOUTS,
-    deps=[DEPLOYMENTS.name],
+    deps=FLEET,
     group="velocity",
     kinds={"pandas", "parquet"},
-    checks=[unique_key(COMMIT_ROLLOUTS)],
+    checks=conformity_checks(COMMIT_ROLLOUTS),
 )
 def commit_rollouts(
     context: dg.AssetExecutionContext,
@@ -74,11 +61,10 @@ def commit_rollouts(
 ) -> StepEvents:
     """Follows every commit to the hosts that it reached."""
     loaded = fleet.load(context.run)
-    days = days_as_of(context.partition_keys, loaded.extracted_at)
+    days = loaded.days(context)
     rollouts = rollouts_of_days(loaded.timeline, [day.snapshot_at for day in days])
 
     def compute(_day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
-        of_day = next(rollouts)
-        return of_day, [unique_key(COMMIT_ROLLOUTS).on(of_day)]
+        return next(rollouts), []
 
     yield from publish_days(context, COMMIT_ROLLOUTS, days, reports, compute)

@@ -14,7 +14,7 @@ from pipelines.progress import progress_logger
 from pipelines.schedules import close_yesterday, refresh_today
 from pipelines.sensors import build_sensors
 from pipelines.settings import read_settings
-from pipelines.wiring import build_resources
+from pipelines.wiring import RESOURCES
 
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -40,7 +40,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
         jobs=[fleet_status, backfill, report_pages],
         schedules=[refresh_today, close_yesterday],
         sensors=build_sensors(read_settings),
-        resources={**build_resources(read_settings), **(overrides or {})},
+        resources={**RESOURCES, **(overrides or {})},
         executor=dg.in_process_executor,
         loggers={"progress": progress_logger},
     )

@@ -3,9 +3,11 @@
 import dagster as dg
 from dagster import MAX_RUNTIME_SECONDS_TAG
 
+from pipelines.units import DAY
+
 FLEET_STATUS_JOB = "fleet_status"
 BACKFILL_JOB = "backfill"
-BACKFILL_LIMIT = {MAX_RUNTIME_SECONDS_TAG: str(24 * 3600)}
+BACKFILL_LIMIT = {MAX_RUNTIME_SECONDS_TAG: str(DAY)}
 PAGES_JOB = "report_pages"
 
 fleet_status = dg.define_asset_job(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from assets.publishing.days import FIRST_DAY
+from assets.publishing.display import display_sentence
 from pipelines.definitions import defs
 from pipelines.instance.opening import (
     STORAGE_FAILURES,
@@ -14,13 +15,10 @@ from pipelines.instance.opening import (
     sole_command,
 )
 from pipelines.instance.runs import COMMAND_TAG, fail_runs_of_killed_commands
+from pipelines.instance.tags import RANGE_END_TAG, RANGE_START_TAG
 from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB, PAGES_JOB
 from pipelines.progress import show_progress_outside_of_steps
 from pipelines.settings import Settings
-
-# Dagster's own, as its backfills set them.
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 class RunFailed(Exception):
@@ -129,4 +127,4 @@ def _words(exception: str | None, message: str) -> str:
     message = message.strip()
     # Our own exceptions speak for themselves; their class says nothing to whoever typed a command.
     is_ours = message.startswith(("assets.", "pipelines."))
-    return message.partition(": ")[2] if is_ours else message
+    return message.partition(": ")[2] if is_ours else display_sentence(message)

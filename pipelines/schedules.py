@@ -1,4 +1,4 @@
-"""When the job runs: every quarter of an hour for today, and once after midnight for yesterday."""
+"""When the job runs: every quarter of an hour for today, and for yesterday until it is closed."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -6,18 +6,20 @@ from collections.abc import Mapping
 import dagster as dg
 
 from assets.publishing.days import end_of
+from assets.schemas import DAILY_DATASETS
 from pipelines.instance.runs import (
     IN_PROGRESS,
     fail_runs_of_killed_commands_unless_one_runs,
 )
+from pipelines.instance.tags import PARTITION_TAG
 from pipelines.jobs import FLEET_STATUS_JOB
+from pipelines.store.atomic_files import ReportStoreError
+from pipelines.store.report_store import ReportStore
 
 QUARTER_OF_AN_HOUR = dt.timedelta(minutes=15)
 
 DAYS_CAUGHT_UP = 7
 """How many days are closed by themselves after the daemon was down; the rest is a backfill."""
-
-PARTITION_TAG = "dagster/partition"
 
 
 def reason_to_skip(
@@ -38,23 +40,23 @@ def reason_to_skip(
     return None
 
 
-def days_to_close(yesterday: dt.date, was_closed: Mapping[dt.date, bool]) -> list[dt.date]:
+def days_to_close(yesterday: dt.date, is_closed: Mapping[dt.date, bool]) -> list[dt.date]:
     """Which days to publish as of their end: yesterday, and those before it that were missed.
 
-    Dagster evaluates only the last of the ticks that the daemon slept through. So a day before
-    yesterday may still be published as of some quarter of an hour, or not at all.
+    A day stays open where the daemon was down, a run failed, or the fleet database's clock had not
+    reached the day's end when it was read.
 
     Args:
         yesterday: the day before the tick.
-        was_closed: of the days looked back on for which the job ever ran, whether it succeeded
-            after the day had ended. Days before the first of them are a matter of a backfill.
+        is_closed: of the days looked back on for which anything is published, whether all of it
+            stands for the whole day. Days before the first of them are a matter of a backfill.
 
     Returns:
-        The days, ascending; yesterday is always the last.
+        The days, ascending.
     """
-    first = min(was_closed, default=yesterday)
-    days = [first + dt.timedelta(days=number) for number in range((yesterday - first).days)]
-    return [day for day in days if not was_closed.get(day, False)] + [yesterday]
+    first = min(is_closed, default=yesterday)
+    days = [first + dt.timedelta(days=number) for number in range((yesterday - first).days + 1)]
+    return [day for day in days if not is_closed.get(day, False)]
 
 
 @dg.schedule(
@@ -80,28 +82,38 @@ def refresh_today(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.S
 @dg.schedule(
     name="close_yesterday",
     job_name=FLEET_STATUS_JOB,
-    cron_schedule="5 0 * * *",
+    # Again and again until the day is closed, between two ticks of the other schedule.
+    cron_schedule="5-59/15 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description=(
         "Publishes yesterday as of its end, shortly after midnight UTC; and the days before it "
-        "that were not, because the daemon was down or their run failed."
+        "that are not closed yet, because the daemon was down, a run failed or the fleet "
+        "database's clock was late. Asks again every 15 minutes until what is published says that "
+        "the day is closed."
     ),
 )
-def close_yesterday(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+def close_yesterday(
+    context: dg.ScheduleEvaluationContext, reports: dg.ResourceParam[ReportStore]
+) -> list[dg.RunRequest] | dg.SkipReason:
     """Requests the day before the tick, however late it is evaluated, and what was missed."""
-    tick_day = context.scheduled_execution_time.astimezone(dt.UTC).date()
-    yesterday = tick_day - dt.timedelta(days=1)
-    was_closed = {}
-    for number in range(1, DAYS_CAUGHT_UP):
-        day = yesterday - dt.timedelta(days=number)
-        closed = _was_closed(context, day)
-        if closed is not None:
-            was_closed[day] = closed
-    return [
-        dg.RunRequest(run_key=f"close-{day}", partition_key=day.isoformat())
-        for day in days_to_close(yesterday, was_closed)
+    fail_runs_of_killed_commands_unless_one_runs(context.instance)
+    tick = context.scheduled_execution_time.astimezone(dt.UTC)
+    yesterday = tick.date() - dt.timedelta(days=1)
+    looked_back_on = [yesterday - dt.timedelta(days=number) for number in range(DAYS_CAUGHT_UP)]
+    is_closed = {
+        day: _is_closed(reports, day) and not _failed_last(context, day)
+        for day in looked_back_on
+        if _is_published(reports, day)
+    }
+    in_progress = _days_in_progress(context)
+    requests = [
+        # Unique to the tick, so that one that is evaluated twice, as after a crash, starts one run.
+        dg.RunRequest(run_key=f"close-{day}-{tick:%Y-%m-%dT%H:%M}", partition_key=day.isoformat())
+        for day in days_to_close(yesterday, is_closed)
+        if day.isoformat() not in in_progress
     ]
+    return requests or dg.SkipReason("Every day is closed, or a run is at it.")
 
 
 def _days_in_progress(context: dg.ScheduleEvaluationContext) -> list[str]:
@@ -109,16 +121,27 @@ def _days_in_progress(context: dg.ScheduleEvaluationContext) -> list[str]:
     return [run.tags.get(PARTITION_TAG, "") for run in runs]
 
 
-def _was_closed(context: dg.ScheduleEvaluationContext, day: dt.date) -> bool | None:
-    """Whether the job succeeded for a day after its end; None where it never ran for it."""
-    tags = {PARTITION_TAG: day.isoformat()}
-    of_day = dg.RunsFilter(job_name=FLEET_STATUS_JOB, tags=tags)
-    if not context.instance.get_runs(of_day, limit=1):
-        return None
-    after_its_end = dg.RunsFilter(
-        job_name=FLEET_STATUS_JOB,
-        tags=tags,
-        statuses=[dg.DagsterRunStatus.SUCCESS],
-        created_after=end_of(day).to_pydatetime(),
+def _is_published(reports: ReportStore, day: dt.date) -> bool:
+    return any(reports.has(dataset, day) for dataset in DAILY_DATASETS)
+
+
+def _is_closed(reports: ReportStore, day: dt.date) -> bool:
+    """Whether what is published for a day stands for the whole of it.
+
+    Only the files are asked, whose instants are those of the fleet database's clock: not Dagster,
+    which knows when a run was made by a clock and in a time zone of its own.
+    """
+    try:
+        snapshots_at = [reports.describe(dataset, day).snapshot_at for dataset in DAILY_DATASETS]
+    except ReportStoreError:
+        return False
+    return all(snapshot_at == end_of(day) for snapshot_at in snapshots_at)
+
+
+def _failed_last(context: dg.ScheduleEvaluationContext, day: dt.date) -> bool:
+    """Whether the newest run for a day failed: then the history may lack what the files have."""
+    of_day = dg.RunsFilter(job_name=FLEET_STATUS_JOB, tags={PARTITION_TAG: day.isoformat()})
+    return any(
+        run.status is dg.DagsterRunStatus.FAILURE
+        for run in context.instance.get_runs(of_day, limit=1)
     )
-    return bool(context.instance.get_runs(after_its_end, limit=1))

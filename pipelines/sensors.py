@@ -1,18 +1,18 @@
-"""Sensors that tell people: of failed runs and checks, and of systems that are newly far behind."""
+"""Sensors that alert people of failed runs and checks, and of systems that are newly far behind."""
 
 import datetime as dt
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
 
 import dagster as dg
-from pydantic import SecretStr
 
-from pipelines.alerts.conditions import decide_on_runs, decide_on_systems, systems_behind
+from pipelines.alerts.conditions import Links, systems_behind, too_far_behind
+from pipelines.alerts.decisions import decide_on_runs, decide_on_systems
 from pipelines.alerts.delivery import post
+from pipelines.alerts.dispatch import dispatch, with_decision
 from pipelines.alerts.finished_runs import end_of_log, runs_finished_after
+from pipelines.alerts.messages import compose
 from pipelines.alerts.state import AlertsBusyError, AlertState, AlertStateFile
-from pipelines.alerts.telling import look_and_tell, with_decision
+from pipelines.settings import Settings
 from pipelines.store.published import (
     STATUS_DATASET,
     UnreadableReportsError,
@@ -23,42 +23,16 @@ from pipelines.store.published import (
 
 SECONDS_BETWEEN_LOOKS = 60
 
-NO_WEBHOOK = "ALERT_WEBHOOK_URL is not set: nobody is told."
+NO_WEBHOOK = "ALERT_WEBHOOK_URL is not set: there are no alerts."
 
 _STATUS_COLUMNS = ("hostname", "flake_name", "commits_behind", "hours_behind", "behind_since")
 
 
-class AlertSettings(Protocol):
-    """What the sensors need of the settings."""
-
-    @property
-    def alert_webhook_url(self) -> SecretStr | None:
-        """Where messages are posted; None: nowhere."""
-        ...
-
-    @property
-    def alert_commits_behind(self) -> int:
-        """Tell of a system that is behind by more commits than this."""
-        ...
-
-    @property
-    def alert_hours_behind(self) -> float:
-        """Tell of a system that is behind by more hours than this."""
-        ...
-
-    @property
-    def reports_dir(self) -> Path:
-        """Where reports are published, and where what was told is kept."""
-        ...
-
-
-def build_sensors(
-    settings_provider: Callable[[], AlertSettings],
-) -> list[dg.SensorDefinition]:
+def build_sensors(settings_provider: Callable[[], Settings]) -> list[dg.SensorDefinition]:
     """The sensors of flakelag.
 
     They run by default, and skip as long as no webhook is set: setting `ALERT_WEBHOOK_URL` is all
-    that it takes to be told.
+    that it takes. Their names stay: Dagster knows by them whether somebody has stopped one.
 
     Args:
         settings_provider: gives the settings anew at each tick.
@@ -71,17 +45,10 @@ def build_sensors(
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def tell_of_failures(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        def look(state: AlertState) -> AlertState:
-            if not isinstance(state.position, int):
-                # What failed before anybody asked to be told is no news.
-                return state.model_copy(update={"position": end_of_log(context.instance)})
-            finished = runs_finished_after(
-                context.instance, state.position, lambda run: _is_of_this_location(context, run)
-            )
-            decision = decide_on_runs(state.told, finished.outcomes)
-            return with_decision(state, decision, finished.position, _now())
-
-        return _tell(settings_provider(), "failures", look)
+        settings = settings_provider()
+        return _dispatch(
+            settings, "failures", lambda state: _look_at_runs(state, settings, context)
+        )
 
     @dg.sensor(
         name="tell_of_systems_behind",
@@ -94,35 +61,69 @@ def build_sensors(
     )
     def tell_of_systems_behind() -> dg.SkipReason:
         settings = settings_provider()
-        return _tell(settings, "systems_behind", lambda state: _look_at_systems(state, settings))
+        return _dispatch(
+            settings, "systems_behind", lambda state: _look_at_systems(state, settings)
+        )
 
     return [tell_of_failures, tell_of_systems_behind]
 
 
-def _tell(
-    settings: AlertSettings, name: str, look: Callable[[AlertState], AlertState]
+def _dispatch(
+    settings: Settings, name: str, look: Callable[[AlertState], AlertState]
 ) -> dg.SkipReason:
     url = settings.alert_webhook_url
     if url is None:
         return dg.SkipReason(NO_WEBHOOK)
     file = AlertStateFile(settings.reports_dir, name)
     try:
-        return dg.SkipReason(look_and_tell(file, look, lambda message: post(url, message), _now()))
+        return dg.SkipReason(dispatch(file, look, lambda message: post(url, message), _now()))
     except (AlertsBusyError, UnreadableReportsError) as reason:
         return dg.SkipReason(str(reason))
 
 
-def _look_at_systems(state: AlertState, settings: AlertSettings) -> AlertState:
+def _look_at_runs(
+    state: AlertState, settings: Settings, context: dg.SensorEvaluationContext
+) -> AlertState:
+    if not isinstance(state.position, int):
+        # What failed before anybody asked for alerts is no news.
+        return state.model_copy(update={"position": end_of_log(context.instance)})
+    links = _links(settings)
+    finished = runs_finished_after(
+        context.instance, state.position, lambda run: _is_of_this_location(context, run)
+    )
+    decision = decide_on_runs(state.alerted, finished.outcomes, state.undelivered_of_runs, links)
+    after = with_decision(state, decision, finished.position, compose(decision.new, _now(), links))
+    return after.model_copy(update={"undelivered_of_runs": tuple(decision.new)})
+
+
+def _look_at_systems(state: AlertState, settings: Settings) -> AlertState:
     file = partition_files(settings.reports_dir, STATUS_DATASET)[-1]
-    thresholds = (settings.alert_commits_behind, settings.alert_hours_behind)
+    commits, hours = settings.alert_commits_behind, settings.alert_hours_behind
     # Taken before reading: if the file is replaced in between, the next tick looks again.
-    position = f"{file.parent.name} {file.stat().st_mtime_ns} {thresholds}"
+    position = f"{file.parent.name} {file.stat().st_mtime_ns} {(commits, hours)}"
     if position == state.position:
         return state
     rows = rows_of(read_columns(file, _STATUS_COLUMNS))
-    commits, hours = thresholds
     standing = systems_behind(rows, commits=commits, hours=hours)
-    return with_decision(state, decide_on_systems(state.told, standing), position, _now())
+    decision = decide_on_systems(state.alerted - state.undelivered, standing)
+    is_first = state.position is None or (
+        state.pending is not None and state.pending.alert.get("heading") is not None
+    )
+    heading = None
+    if is_first:
+        # What has stood before anybody asked for alerts is summed up, and not called new.
+        heading = (
+            f"{len(standing):,} of {len(rows):,} systems {'is' if len(standing) == 1 else 'are'} "
+            f"{too_far_behind(commits=commits, hours=hours)}. From now on, alerts name those that "
+            "become so. The furthest behind:"
+        )
+    return with_decision(
+        state, decision, position, compose(decision.new, _now(), _links(settings), heading)
+    )
+
+
+def _links(settings: Settings) -> Links:
+    return Links(settings.flakelag_ui_url, settings.flakelag_report_url)
 
 
 def _is_of_this_location(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:

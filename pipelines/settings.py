@@ -9,6 +9,8 @@ shows them.
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -18,15 +20,29 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
+from assets.publishing.layout import DAGSTER_FOLDER, POSTGRES_FOLDER
 from pipelines.env_file import EnvFileError, read_env_file
 from pipelines.misspelt import meant_by
 from pipelines.webserver.names import read_names
 
 _FOR_DEVELOPERS = ("FLAKELAG_PICTURE", "FLAKELAG_TEST_SCALE")
 """What the tests and the Makefile read."""
+
+LONGEST_HOURS = 1_000_000
+"""More than a century: what is larger was not meant, and infinity can't be counted with."""
+
+MOST_COMMITS = 1_000_000_000
+
+LONGEST_PAUSE_SECONDS = 86_400
+
+LONGEST_TIMEOUT_SECONDS = 2_147_483
+"""PostgreSQL counts its time-outs in milliseconds, in 32 bits."""
+
+LONGEST_LINK = 1_000
 
 
 class SettingsError(Exception):
@@ -51,6 +67,11 @@ class Settings(BaseModel):
     reports_dir: Path = Field(
         default=Path("reports"), description="Where the Parquet files and pages go."
     )
+    published_files_mode: Literal["0644", "0640", "0600"] = Field(
+        default="0644",
+        description="Who may read the published files, whatever the umask: everybody (`0644`), "
+        "the group (`0640`) or their owner alone (`0600`). Their folders go with them.",
+    )
     flakelag_var_dir: Path = Field(
         default=Path("var"),
         description="Where the embedded server and the default `DAGSTER_HOME` live.",
@@ -66,24 +87,49 @@ class Settings(BaseModel):
         "`postgresql://user@/database?host=/its/folder`. Unset: SQLite in `DAGSTER_HOME`.",
     )
     fleet_statement_timeout_seconds: PositiveInt = Field(
-        default=300, description="How long one read of the fleet database may take."
+        default=300,
+        le=LONGEST_TIMEOUT_SECONDS,
+        description="How long one read of the fleet database may take.",
     )
     fleet_lock_timeout_seconds: PositiveInt = Field(
-        default=10, description="How long to wait for a table that its owner is altering."
+        default=10,
+        le=LONGEST_TIMEOUT_SECONDS,
+        description="How long to wait for a table that its owner is altering.",
+    )
+    database_stall_seconds: PositiveInt = Field(
+        default=60,
+        le=LONGEST_TIMEOUT_SECONDS // 5,
+        description="How long a database may send nothing before the connection is closed and the "
+        "work tried again.",
     )
     extract_retry_seconds: PositiveFloat = Field(
         default=15,
+        le=LONGEST_PAUSE_SECONDS,
         description="Pause before the first retry of a failed extraction; it doubles each time.",
     )
     alert_webhook_url: SecretStr | None = Field(
         default=None,
-        description="Where alerts are posted as JSON. Unset: nobody is told.",
+        description="Where alerts are posted as JSON. Unset: nowhere.",
+    )
+    flakelag_ui_url: str | None = Field(
+        default=None,
+        description="Where Dagster's UI is for those who get alerts, such as "
+        "`https://dagster.example.org`. Unset: alerts of runs have no link.",
+    )
+    flakelag_report_url: str | None = Field(
+        default=None,
+        description="Where the report page is for those who get alerts. Unset: alerts have no "
+        "link to it.",
     )
     alert_commits_behind: PositiveInt = Field(
-        default=20, description="Tell when a system is newly behind by more commits than this."
+        default=20,
+        le=MOST_COMMITS,
+        description="Alert when a system is newly behind by more commits than this.",
     )
     alert_hours_behind: PositiveFloat = Field(
-        default=168, description="Tell when a system is newly behind by more hours than this."
+        default=168,
+        le=LONGEST_HOURS,
+        description="Alert when a system is newly behind by more hours than this.",
     )
 
     flakelag_ui_hosts: str | None = Field(
@@ -91,6 +137,26 @@ class Settings(BaseModel):
         description="Names by which browsers reach the UI, such as that of a proxy in front, with "
         "commas between: `fleet.example.org`. Unset: only the address that it listens on.",
     )
+
+    @field_validator("flakelag_ui_url", "flakelag_report_url")
+    @classmethod
+    def _check_link(cls, url: str | None, field: ValidationInfo) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = SplitResult("", "", "", "", "")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable():
+            raise ValueError("not an address that begins with http:// or https://")
+        if "@" in parts.netloc:
+            # It goes to whoever gets an alert.
+            raise ValueError("an address that is sent around must hold no password")
+        if field.field_name == "flakelag_ui_url" and (parts.query or parts.fragment):
+            raise ValueError("the address of pages below it can't hold ? or #")
+        if " " in url or len(url) > LONGEST_LINK:
+            raise ValueError(f"an address has no blank and at most {LONGEST_LINK} characters")
+        return url.rstrip("/")
 
     @field_validator("flakelag_ui_hosts")
     @classmethod
@@ -112,12 +178,12 @@ class Settings(BaseModel):
     @property
     def instance_dir(self) -> Path:
         """The folder of the Dagster instance, absolute."""
-        return (self.dagster_home or self.flakelag_var_dir / "dagster").absolute()
+        return (self.dagster_home or self.flakelag_var_dir / DAGSTER_FOLDER).absolute()
 
     @property
     def embedded_postgres_dir(self) -> Path:
         """The data folder of the embedded server, absolute."""
-        return (self.flakelag_var_dir / "postgres").absolute()
+        return (self.flakelag_var_dir / POSTGRES_FOLDER).absolute()
 
 
 def read_settings() -> Settings:
@@ -147,7 +213,7 @@ def read_settings() -> Settings:
         ]
         settings = None
     if settings is None:
-        raise SettingsError("\n".join([*problems, "The README lists every variable."]))
+        raise SettingsError("\n".join([*problems, "docs/operations.md lists every variable."]))
     os.environ.update(values)
     return settings
 

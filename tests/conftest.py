@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -66,3 +66,25 @@ def demo_fleet_url(postgres_server: EmbeddedPostgres) -> str:
         fill_database(connection, generate_fleet(spec), spec.generation)
         grant_reader_role(connection)
     return postgres_server.url("demo_fleet", user=READER_ROLE)
+
+
+_first_to_fail = pytest.StashKey[dict[int, tuple[BaseException, str]]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Lets a fixture that several tests share fail once: the others only say where to look.
+
+    pytest remembers the exception and raises it again for each of them, as if each had waited.
+    """
+    report = yield
+    if call.when == "setup" and call.excinfo is not None and report.failed:
+        failed = item.config.stash.setdefault(_first_to_fail, {})
+        error = call.excinfo.value
+        # The exception is kept too, so that no other gets its id.
+        _, first = failed.setdefault(id(error), (error, item.nodeid))
+        if first != item.nodeid:
+            report.longrepr = f"A fixture that it shares with {first} failed there."
+    return report

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.pipeline import today
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.webservers import REPOSITORY, free_port, is_ready, settings_environment
-
-PATIENCE_SECONDS = 120
 
 
 @dataclass
@@ -41,11 +39,7 @@ class RunningUI:
         return self.folder / "dagster"
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not holds():
-            assert self.process.poll() is None, self.output
-            assert time.monotonic() < deadline, self.output
-            time.sleep(0.2)
+        wait_until(holds, self.process, said=lambda: self.output)
 
     def wait_until_ready(self) -> None:
         self.wait_until(lambda: is_ready(self.url))

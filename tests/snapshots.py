@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.publishing.layout import file_of
 from assets.schemas import DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS, Dataset
 
 SNAPSHOT_AT = dt.datetime(2026, 11, 23, 9, 0, tzinfo=dt.UTC)
@@ -69,7 +70,7 @@ def publish_deployments(reports_dir: Path, *rows: dict[str, Any]) -> None:
 
 
 def _publish(reports_dir: Path, dataset: Dataset, day: str, rows: Sequence[dict[str, Any]]) -> Path:
-    file = reports_dir / dataset.name / f"date={day}" / "data.parquet"
+    file = reports_dir / file_of(dataset.name, dt.date.fromisoformat(day))
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = reports_dir / "beside.parquet"
     pq.write_table(pa.Table.from_pylist(list(rows), schema=dataset.arrow_schema), beside)

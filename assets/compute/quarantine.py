@@ -17,6 +17,7 @@ UNDECODABLE_TEXT = "undecodable_text"
 MISSING_VALUE = "missing_value"
 EMPTY_HOSTNAME = "empty_hostname"
 HOSTNAME_TOO_LONG = "hostname_too_long"
+PATH_TOO_LONG = "path_too_long"
 DUPLICATE_KEY = "duplicate_key"
 REASONS = (
     INFINITE_TIMESTAMP,
@@ -25,11 +26,16 @@ REASONS = (
     MISSING_VALUE,
     EMPTY_HOSTNAME,
     HOSTNAME_TOO_LONG,
+    PATH_TOO_LONG,
     DUPLICATE_KEY,
 )
 
-# The longest name that the DNS can carry.
+# The longest name that the DNS can carry, in characters.
 LONGEST_HOSTNAME = 253
+# The longest path that Linux takes, in bytes.
+LONGEST_PATH = 4096
+# What is kept of an offending value, in characters.
+LONGEST_RAW_TEXT = 1000
 # The raw text of an instant stands beside it, in a column of this name, where the instant is out of
 # the usable range; Arrow can hold neither infinity nor every year that PostgreSQL knows.
 RAW_SUFFIX = "__raw"
@@ -49,13 +55,17 @@ class UnusableRow:
         row_key: the row's primary key as text; None where it can't be read.
         column: the column at fault.
         reason: one of `REASONS`.
-        raw_text: the offending value; undecodable bytes are escaped as `\xNN`.
+        raw_text: the offending value, its beginning where it is longer than `LONGEST_RAW_TEXT`;
+            undecodable bytes are escaped as `\xNN`.
+        hostname: of the host that the row is about; None where the table has none or it is what
+            can't be read.
     """
 
     row_key: str | None
     column: str
     reason: str
     raw_text: str
+    hostname: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,13 +90,14 @@ def sort_batch(
     key: str,
     primary_key: str = "id",
     hostname: str = "hostname",
+    paths: Collection[str] = (),
     dispensable: Collection[str] = (),
 ) -> SortedBatch:
     """Parts the rows that can be used from those that can't.
 
     A row has one reason, the first that applies: text that is not UTF-8, an instant that is
-    infinite or out of range, null where the schema has none, an empty or over-long hostname, a
-    repeated key.
+    infinite or out of range, null where the schema has none, an empty or over-long hostname, an
+    over-long path, a repeated key.
 
     Args:
         batch: the columns of `schema`; for an instant, also its raw text (`RAW_SUFFIX`) where it is
@@ -95,8 +106,9 @@ def sort_batch(
         key: the column that `DUPLICATE_FLAG` is about.
         primary_key: the column that `UnusableRow.row_key` is taken from.
         hostname: the column that holds a hostname, where there is one.
-        dispensable: nullable instants that no status depends on: out of range, they become null and
-            the row stays.
+        paths: the columns that hold paths.
+        dispensable: nullable instants without which the row can be used safely: out of range, they
+            become null and the row stays.
     """
     raw_columns = [name for name in batch.schema.names if name.endswith(RAW_SUFFIX)]
     cleared: Counter[str] = Counter()
@@ -112,23 +124,33 @@ def sort_batch(
             text = raw[row].as_py()
             reason = INFINITE_TIMESTAMP if text in _INFINITIES else ABSURD_TIMESTAMP
             faults.setdefault(row, (column, reason, text))
-    for field in schema:
-        if not field.nullable and batch.column(field.name).null_count:
-            for row in _rows(pc.is_null(batch.column(field.name))):
-                faults.setdefault(row, (field.name, MISSING_VALUE, _NO_VALUE))
+    for row, column in _missing(batch, schema):
+        faults.setdefault(row, (column, MISSING_VALUE, _NO_VALUE))
     if hostname in schema.names:
         names = _without(batch.column(hostname), faults)
-        for row in _rows(pc.equal(pc.utf8_trim_whitespace(names), "")):
-            faults.setdefault(row, (hostname, EMPTY_HOSTNAME, names[row].as_py()))
-        for row in _rows(pc.greater(pc.utf8_length(names), LONGEST_HOSTNAME)):
-            faults.setdefault(row, (hostname, HOSTNAME_TOO_LONG, names[row].as_py()))
+        for row, reason in _unusable_hostnames(names):
+            faults.setdefault(row, (hostname, reason, names[row].as_py()))
+    for path in paths:
+        values = _without(batch.column(path), faults)
+        for row in _rows(pc.greater(pc.binary_length(values), LONGEST_PATH)):
+            faults.setdefault(row, (path, PATH_TOO_LONG, values[row].as_py()))
     if DUPLICATE_FLAG in batch.schema.names:
         keys = _without(batch.column(key), faults)
         for row in _rows(batch.column(DUPLICATE_FLAG)):
             faults.setdefault(row, (key, DUPLICATE_KEY, str(keys[row].as_py())))
 
     rows = sorted(faults)
-    unusable = [UnusableRow(_key_text(batch, primary_key, row), *faults[row]) for row in rows]
+    unusable = [
+        UnusableRow(
+            row_key=_key_text(batch, primary_key, row),
+            column=column,
+            reason=reason,
+            raw_text=raw_text[:LONGEST_RAW_TEXT],
+            hostname=_usable_hostname(batch, hostname, row),
+        )
+        for row in rows
+        for column, reason, raw_text in (faults[row],)
+    ]
     kept = batch.filter(_mask(len(batch), rows, at=False)) if rows else batch
     usable = pa.RecordBatch.from_arrays([kept.column(name) for name in schema.names], schema=schema)
     return SortedBatch(usable, unusable, +cleared)
@@ -143,6 +165,20 @@ def _undecodable(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[tuple[int
         for row, value in enumerate(column.cast(pa.binary()).to_pylist()):
             if value is not None and _decoded(value) is None:
                 yield row, field.name, value.decode("utf-8", errors="backslashreplace")
+
+
+def _missing(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[tuple[int, str]]:
+    for field in schema:
+        if not field.nullable and batch.column(field.name).null_count:
+            for row in _rows(pc.is_null(batch.column(field.name))):
+                yield row, field.name
+
+
+def _unusable_hostnames(names: pa.Array) -> Iterator[tuple[int, str]]:
+    for row in _rows(pc.equal(pc.utf8_trim_whitespace(names), "")):
+        yield row, EMPTY_HOSTNAME
+    for row in _rows(pc.greater(pc.utf8_length(names), LONGEST_HOSTNAME)):
+        yield row, HOSTNAME_TOO_LONG
 
 
 def _is_valid(column: pa.Array) -> bool:
@@ -178,6 +214,13 @@ def _without(column: pa.Array, rows: Collection[int]) -> pa.Array:
     if not rows:
         return column
     return pc.if_else(_mask(len(column), rows, at=False), column, pa.scalar(None, column.type))
+
+
+def _usable_hostname(batch: pa.RecordBatch, hostname: str, row: int) -> str | None:
+    if hostname not in batch.schema.names:
+        return None
+    name = _key_text(batch, hostname, row)
+    return name if name and name.strip() and len(name) <= LONGEST_HOSTNAME else None
 
 
 def _key_text(batch: pa.RecordBatch, primary_key: str, row: int) -> str | None:

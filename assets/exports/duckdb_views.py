@@ -4,10 +4,12 @@ Belongs here: which views there are, their words, the statements that create the
 here: DuckDB itself, files; see `assets.analysts`.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.layout import PARTITION_FILE, PARTITION_KEY
 from assets.schemas import (
     COMMIT_ROLLOUTS,
     DEPLOYMENTS,
@@ -52,10 +54,13 @@ CREATE MACRO reports_folder() AS regexp_replace(
     '([*?[])', '[\1]', 'g'
 )
 """,
-    "CREATE MACRO files_of(dataset) AS reports_folder() || dataset || '/date=*/data.parquet'",
-    r"""
+    "CREATE MACRO files_of(dataset) AS "
+    f"reports_folder() || dataset || '/{PARTITION_KEY}*/{PARTITION_FILE}'",
+    "CREATE MACRO day_of(file) AS regexp_extract("
+    rf"file, '{PARTITION_KEY}([^/\\]+)[/\\]{re.escape(PARTITION_FILE)}$', 1)::DATE",
+    """
 CREATE MACRO newest_day(dataset) AS (
-    SELECT max(regexp_extract(file, 'date=([^/\\]+)[/\\]data\.parquet$', 1)::DATE)
+    SELECT max(day_of(file))
     FROM glob(files_of(dataset))
 )
 """,

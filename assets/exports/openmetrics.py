@@ -19,6 +19,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.display import display_name
 
 QUANTILES = np.array([0.5, 0.9, 1.0])
 
@@ -130,10 +131,12 @@ def _quantiles(lags: pd.DataFrame, name: str, documentation: str) -> Metric:
 
 def _flake_labels(frame: pd.DataFrame) -> pd.DataFrame:
     """The labels of each row's flake: flake_id and flake, both text, `none` for no flake."""
+    names = frame["flake_name"].astype("string")
+    shown = {name: display_name(name) for name in names.dropna().unique()}
     return pd.DataFrame(
         {
             "flake_id": frame["flake_id"].astype("Int64").astype("string").fillna(NO_FLAKE),
-            "flake": frame["flake_name"].astype("string").fillna(NO_FLAKE),
+            "flake": names.map(shown).astype("string").fillna(NO_FLAKE),
         }
     )
 

@@ -20,13 +20,12 @@ from assets.page.wording import (
     change,
     counted,
     grouped,
-    minute,
     percentage,
     short_hash,
     span,
-    utc_minute,
-    visible,
 )
+from assets.publishing.display import display_name
+from assets.publishing.instants import minute, utc_minute
 
 
 def fill_template(name: str, **content: Any) -> str:
@@ -58,13 +57,13 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "change": change,
         "counted": counted,
+        "display_name": display_name,
         "grouped": grouped,
         "minute": minute,
         "percentage": percentage,
         "short_hash": short_hash,
         "span": span,
         "utc_minute": utc_minute,
-        "visible": visible,
     }
     environment.globals |= {
         "ATTENTION_STATUSES": ATTENTION_STATUSES,

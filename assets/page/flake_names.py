@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from assets.page.wording import plain_records, visible
+from assets.page.wording import plain_records
+from assets.publishing.display import display_name
 
 NO_FLAKE = "no flake"
 
@@ -33,7 +34,7 @@ def flake_names(frames: Iterable[pd.DataFrame | None]) -> FlakeNames:
     A name that several flakes share is followed by the flake's id.
     """
     names = {
-        int(record["flake_id"]): visible(record["flake_name"])
+        int(record["flake_id"]): display_name(record["flake_name"])
         for frame in frames
         if frame is not None
         for record in plain_records(

@@ -1,13 +1,16 @@
-"""How the page writes names, numbers, spans of time and instants.
+"""How the page writes hashes, numbers and spans of time.
 
-Belongs here: turning one value into text. Does not belong here: which values the page shows.
+Belongs here: turning one value into text. Does not belong here: which values the page shows; names
+(`assets.publishing.display`) and instants (`assets.publishing.instants`), which every text writes
+alike.
 """
 
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+
+from assets.publishing.display import display_name
 
 STATUS_LABELS: Mapping[str, str] = {
     "no_deployment": "No deployment",
@@ -31,24 +34,10 @@ _SPACE = "\N{NO-BREAK SPACE}"
 
 _SHORT_HASH_LENGTH = 8
 
-# Controls, format characters (right-to-left overrides, zero-width joiners), line and paragraph
-# separators: characters that can make a name look like another one.
-_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp"})
-
-
-def visible(text: str) -> str:
-    """A name as a person must see it: characters that hide or reorder text become escapes."""
-    return "".join(
-        f"\\u{ord(character):04x}"
-        if unicodedata.category(character) in _INVISIBLE_CATEGORIES
-        else character
-        for character in text
-    )
-
 
 def short_hash(commit_hash: str) -> str:
     """As much of a git hash as a person compares by eye."""
-    return visible(commit_hash)[:_SHORT_HASH_LENGTH]
+    return display_name(commit_hash)[:_SHORT_HASH_LENGTH]
 
 
 def grouped(number: float) -> str:
@@ -90,16 +79,6 @@ def span(seconds: float) -> str:
     if days < 2:
         return f"{hours:.0f}{_SPACE}h"
     return f"{grouped(days) if days < 10 else format(days, ',.0f')}{_SPACE}days"
-
-
-def minute(instant: pd.Timestamp) -> str:
-    """An instant in UTC to the minute, without naming the zone: for columns that name it."""
-    return instant.tz_convert("UTC").strftime("%Y-%m-%d %H:%M")
-
-
-def utc_minute(instant: pd.Timestamp) -> str:
-    """An instant to the minute, naming the zone."""
-    return f"{minute(instant)} UTC"
 
 
 def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:

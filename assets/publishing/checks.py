@@ -13,6 +13,8 @@ import dagster as dg
 import pandas as pd
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.conformity import Problem, Rule
+from assets.publishing.display import display_name
 from assets.schemas import Dataset
 
 Measured = Mapping[str, int | float | str]
@@ -97,53 +99,54 @@ def first_failures(judged: Iterable[JudgedCheck]) -> list[JudgedCheck]:
 
 @dataclass(frozen=True)
 class RowsRead:
-    """How many usable rows of one source table were read, now and the time before.
+    """How many rows one source table had, now and at the reading before.
 
     Attributes:
         table: the table, for the message.
-        rows: now.
+        rows: now, whether they can be used or not.
         rows_before: in the newest complete extract; None where there is none.
-        accept_shrunk: whether an operator has said that the loss is meant.
+        may_be_empty: whether a fleet can have no row of it yet.
+        accept_shrunk: whether an operator has said that a loss is meant.
     """
 
     table: str
     rows: int
     rows_before: int | None
+    may_be_empty: bool
     accept_shrunk: bool
 
 
 def judge_rows_read(read: RowsRead) -> Verdict:
-    """Fails when the table is empty, or has lost over half of its rows since the last reading."""
+    """Fails when the table has been emptied, or has lost over half of its rows."""
+    before = read.rows_before or 0
     measured = {"rows": read.rows} | (
         {} if read.rows_before is None else {"rows_before": read.rows_before}
     )
-    if read.rows == 0:
+    if read.rows == 0 and (before or not read.may_be_empty):
+        had = f" It had {before:,} at the last reading." if before else ""
         return Verdict(
             False,
-            f"Table public.{read.table} has no usable row. Is FLEET_DATABASE_URL the database of "
-            "the fleet, and is it restored completely?",
+            f"Table public.{read.table} has no row.{had} Is FLEET_DATABASE_URL the database of the "
+            "fleet, and is it restored completely?",
             measured,
         )
-    before = read.rows_before or 0
     if read.rows < SMALLEST_REMAINING_SHARE * before and not read.accept_shrunk:
         return Verdict(
             False,
-            f"Table public.{read.table} shrank from {before} to {read.rows} rows. If that is "
+            f"Table public.{read.table} shrank from {before:,} to {read.rows:,} rows. If that is "
             "meant, run once with `flakelag report --accept-shrunk` (in the UI: "
             "`accept_shrunk: true` in the config of `read_fleet_database`).",
             measured,
         )
-    return Verdict(True, f"{read.rows} rows of public.{read.table}", measured)
+    return Verdict(True, f"{read.rows:,} rows of public.{read.table}", measured)
 
 
-def not_empty_or_shrunk() -> Check[RowsRead]:
-    """The check that a source table is neither empty nor sharply shrunk."""
-    return Check(
-        "not_empty_or_sharply_shrunk",
-        "The table has rows, and no less than half as many as at the last reading.",
-        blocks=True,
-        judge=judge_rows_read,
-    )
+NOT_EMPTY_OR_SHRUNK: Check[RowsRead] = Check(
+    "not_empty_or_sharply_shrunk",
+    "The table was not emptied, and has no less than half of the rows of the last reading.",
+    blocks=True,
+    judge=judge_rows_read,
+)
 
 
 @dataclass(frozen=True)
@@ -207,41 +210,40 @@ NOTHING_QUARANTINED: Check[Mapping[str, int]] = Check(
 )
 
 
-def unique_key(dataset: Dataset) -> Check[pd.DataFrame]:
-    """The check that no two rows have the same key."""
+def _keeps(rule: Rule, held: str) -> Callable[[Sequence[Problem]], Verdict]:
+    """Judges by what the report store found right before it would have put a file in place."""
 
-    def judge(frame: pd.DataFrame) -> Verdict:
-        repeated = frame[frame.duplicated(list(dataset.key), keep=False)]
-        if repeated.empty:
-            return Verdict(True, f"{len(frame)} rows, each with a key of its own.")
-        first = repeated[list(dataset.key)].drop_duplicates().head(EXAMPLES).to_dict("records")
-        return Verdict(
-            False, f"{len(repeated)} rows share a key, such as {first}.", {"rows": len(repeated)}
+    def judge(problems: Sequence[Problem]) -> Verdict:
+        broken = [p.text for p in problems if p.rule in (rule, Rule.COLUMNS)]
+        return Verdict(not broken, " ".join(broken) or held)
+
+    return judge
+
+
+def conformity_checks(dataset: Dataset) -> list[Check[Sequence[Problem]]]:
+    """The checks of a published dataset that its validation answers: one judgement, told by rule.
+
+    They are judged by the report store, right before a file is put in place, and nowhere else.
+    """
+    key = " and ".join(dataset.key)
+    checks: list[Check[Sequence[Problem]]] = [
+        Check(
+            f"one_row_per_{key.replace(' ', '_')}",
+            f"{dataset.grain.capitalize()}: no two rows have the same {key}.",
+            blocks=True,
+            judge=_keeps(Rule.KEY, "No two rows have the same key."),
         )
-
-    return Check(
-        "one_row_per_" + "_and_".join(dataset.key),
-        f"{dataset.grain.capitalize()}: no two rows have the same {', '.join(dataset.key)}.",
-        blocks=True,
-        judge=judge,
-    )
-
-
-def judge_closed_set(status: pd.DataFrame) -> Verdict:
-    """Fails when a status is not one of the five."""
-    strange = status[~status["deployment_status"].isin(DEPLOYMENT_STATUSES)]
-    if strange.empty:
-        return Verdict(True, "Every status is one of the five.")
-    values = sorted(set(strange["deployment_status"].fillna("null")))[:EXAMPLES]
-    return Verdict(False, f"{len(strange)} systems have another status: {values}.")
-
-
-STATUSES_IN_CLOSED_SET: Check[pd.DataFrame] = Check(
-    "statuses_in_closed_set",
-    f"Every status is one of {', '.join(DEPLOYMENT_STATUSES)}.",
-    blocks=True,
-    judge=judge_closed_set,
-)
+    ]
+    if "deployment_status" in dataset.column_names:
+        checks.append(
+            Check(
+                "statuses_in_closed_set",
+                f"Every status is one of {', '.join(DEPLOYMENT_STATUSES)}; reasons likewise.",
+                blocks=True,
+                judge=_keeps(Rule.CLOSED_SET, "Every status is one of the five."),
+            )
+        )
+    return checks
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,7 @@ def judge_counts_sum(counts: FlakeCounts) -> Verdict:
     by_status = counts.flakes[[f"systems_{status}" for status in DEPLOYMENT_STATUSES]]
     inconsistent = counts.flakes[by_status.sum(axis="columns") != counts.flakes["systems_total"]]
     if not inconsistent.empty:
-        names = list(inconsistent["flake_name"].head(EXAMPLES))
+        names = ", ".join(map(display_name, inconsistent["flake_name"].head(EXAMPLES)))
         return Verdict(False, f"The counts by status do not add up to the total for {names}.")
     in_a_flake = int(counts.status["flake_id"].isin(counts.flakes["flake_id"]).sum())
     counted = int(counts.flakes["systems_total"].sum())
@@ -291,11 +293,13 @@ def share_of_unknown(statuses: "Sequence[str] | pd.Series[str]") -> float:
 
 
 def judge_unknown_jump(shares: UnknownShares) -> Verdict:
-    """Fails when ten percent more of the systems are unknown than before."""
+    """Fails when more than ten percent more of the systems are unknown than before."""
     if shares.before is None:
         return Verdict(True, f"{shares.now:.1%} unknown; no earlier snapshot to compare with.")
+    # In binary, 0.8 - 0.7 is more than 0.1.
+    jump = round(shares.now - shares.before, 9)
     return Verdict(
-        shares.now - shares.before <= LARGEST_UNKNOWN_JUMP,
+        jump <= LARGEST_UNKNOWN_JUMP,
         f"{shares.now:.1%} unknown, {shares.before:.1%} in the snapshot before.",
         {"share_unknown": shares.now, "share_unknown_before": shares.before},
     )
@@ -315,7 +319,7 @@ def judge_quiet_flakes(quiet: pd.DataFrame) -> Verdict:
         return Verdict(True, "Every flake's newest commit is as recent as usual.", {"flakes": 0})
     shown = quiet.head(EXAMPLES)
     named = ", ".join(
-        f"{name} ({hours / 24:.0f} days)"
+        f"{display_name(name)} ({hours / 24:.0f} days)"
         for name, hours in zip(shown["flake_name"], shown["age_hours"], strict=True)
     )
     return Verdict(

@@ -6,33 +6,66 @@ here: whether they may replace what is published (`replacement`); files, locks, 
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.publishing.display import display_name, display_sentence
 from assets.schemas.dictionary import DATE, INSTANT, INTEGER, NUMBER, TEXT, Column, Dataset
 
 _KINDS_OF_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+
+class Rule(Enum):
+    """What a table has to be like."""
+
+    COLUMNS = auto()
+    """Exactly the dataset's columns, with their types; the other rules presuppose it."""
+    VALUES = auto()
+    """No null where none may be, no NaN, no undecodable text."""
+    CLOSED_SET = auto()
+    """Only the values that a column allows."""
+    KEY = auto()
+    """No two rows with the same key."""
+    PARTITION = auto()
+    """Only rows of the day, instant and reading of the partition."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a table.
+
+    Attributes:
+        rule: that is broken.
+        text: a sentence that begins with dataset.column, with the number of rows and the first.
+    """
+
+    rule: Rule
+    text: str
 
 
 class UnpublishableDataError(ValueError):
     """A table is not what its dataset says.
 
     Attributes:
-        problems: one sentence each, beginning with dataset.column.
+        problems: all that was found.
     """
 
-    def __init__(self, dataset: Dataset, problems: Sequence[str]) -> None:
-        super().__init__(f"{dataset.name} can't be published. " + " ".join(problems))
+    def __init__(self, dataset: Dataset, problems: Sequence[Problem]) -> None:
+        told = " ".join(problem.text for problem in problems)
+        super().__init__(f"{dataset.name} can't be published. {told}")
         self.problems = tuple(problems)
 
 
 def to_arrow(dataset: Dataset, frame: pd.DataFrame) -> pa.Table:
-    """Turns computed rows into a table of exactly the dataset's schema.
+    """Turns computed rows into a table of exactly the dataset's columns and types.
 
     Nothing is guessed: a number is not parsed from text, an integer never passes through float, an
-    instant has a time zone. Missing values of any kind become null.
+    instant has a time zone. Missing values of any kind become null. What the values are is judged
+    where the table is put in place, by `find_problems`.
 
     Args:
         dataset: what the rows are.
@@ -40,7 +73,7 @@ def to_arrow(dataset: Dataset, frame: pd.DataFrame) -> pa.Table:
 
     Raises:
         UnpublishableDataError: names each dataset.column that is missing, not expected, of another
-            type, null or outside its closed set of values, and a key that is not unique.
+            type or not to be converted.
     """
     names = list(frame.columns)
     problems = _wrong_columns(dataset, names)
@@ -50,26 +83,14 @@ def to_arrow(dataset: Dataset, frame: pd.DataFrame) -> pa.Table:
             try:
                 arrays[column.name] = _to_array(column, frame[column.name])
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                problems.append(f"{dataset.name}.{column.name}: {error}.")
+                text = f"{dataset.name}.{column.name}: {display_sentence(str(error))}."
+                problems.append(Problem(Rule.COLUMNS, text))
     if problems:
         raise UnpublishableDataError(dataset, problems)
-    table = pa.table([arrays[name] for name in dataset.column_names], schema=dataset.arrow_schema)
-    validate(dataset, table)
-    return table
+    return pa.table([arrays[name] for name in dataset.column_names], schema=dataset.arrow_schema)
 
 
-def validate(dataset: Dataset, table: pa.Table) -> None:
-    """Checks that a table is what its dataset says.
-
-    Raises:
-        UnpublishableDataError: see `find_problems`.
-    """
-    problems = find_problems(dataset, table)
-    if problems:
-        raise UnpublishableDataError(dataset, problems)
-
-
-def find_problems(dataset: Dataset, table: pa.Table, *, in_part: bool = False) -> list[str]:
+def find_problems(dataset: Dataset, table: pa.Table, *, in_part: bool = False) -> list[Problem]:
     """Says what is wrong with a table: columns, types, nulls, closed sets of values, NaN, the key.
 
     Args:
@@ -78,8 +99,7 @@ def find_problems(dataset: Dataset, table: pa.Table, *, in_part: bool = False) -
         in_part: these are only some of the rows, so that the key is not looked at.
 
     Returns:
-        A sentence each, beginning with dataset.column, with the number of rows and the first of
-        them; empty where the table is what the dataset says.
+        All problems; none where the table is what the dataset says.
     """
     problems = _wrong_columns(dataset, table.column_names)
     if not problems:
@@ -89,7 +109,7 @@ def find_problems(dataset: Dataset, table: pa.Table, *, in_part: bool = False) -
     try:
         table.validate(full=True)
     except pa.ArrowInvalid as error:
-        return [f"{dataset.name}: {error}."]
+        return [Problem(Rule.VALUES, f"{dataset.name}: {display_sentence(str(error))}.")]
     for column in dataset.columns:
         problems.extend(_wrong_values(dataset, table, column))
     if not in_part:
@@ -103,7 +123,7 @@ def find_wrong_stamps(
     date: dt.date,
     snapshot_at: dt.datetime,
     extracted_at: dt.datetime,
-) -> list[str]:
+) -> list[Problem]:
     """Says which rows carry another day, instant or reading than the partition they go to."""
     stamps = {
         "snapshot_date": pa.scalar(date, DATE),
@@ -115,6 +135,7 @@ def find_wrong_stamps(
         if name in dataset.column_names:
             problems.extend(
                 _rows_at_fault(
+                    Rule.PARTITION,
                     dataset,
                     table,
                     pc.not_equal(table[name], stamp),
@@ -147,17 +168,17 @@ def _holds(wanted: pa.DataType, given: pa.DataType) -> bool:
     return bool(wanted == INSTANT and pa.types.is_timestamp(given) and given.tz is not None)
 
 
-def _wrong_columns(dataset: Dataset, names: Sequence[str]) -> list[str]:
+def _wrong_columns(dataset: Dataset, names: Sequence[str]) -> list[Problem]:
     expected = dataset.column_names
     missing = [f"{dataset.name}.{name}: missing." for name in expected if name not in names]
     strange = [
         f"{dataset.name}.{name}: not a column of it." for name in names if name not in expected
     ]
     twice = [f"{dataset.name}.{name}: there twice." for name in expected if names.count(name) > 1]
-    return missing + strange + twice
+    return [Problem(Rule.COLUMNS, text) for text in missing + strange + twice]
 
 
-def _wrong_types(dataset: Dataset, schema: pa.Schema) -> list[str]:
+def _wrong_types(dataset: Dataset, schema: pa.Schema) -> list[Problem]:
     wrong = [
         f"{dataset.name}.{column.name}: {schema.field(column.name)} instead of "
         f"{column.arrow_field()}."
@@ -166,36 +187,35 @@ def _wrong_types(dataset: Dataset, schema: pa.Schema) -> list[str]:
     ]
     if not wrong and tuple(schema.names) != dataset.column_names:
         wrong = [f"{dataset.name}: the columns are not in its order."]
-    return wrong
+    return [Problem(Rule.COLUMNS, text) for text in wrong]
 
 
-def _wrong_values(dataset: Dataset, table: pa.Table, column: Column) -> list[str]:
+def _wrong_values(dataset: Dataset, table: pa.Table, column: Column) -> list[Problem]:
     values = table[column.name]
     problems = []
-    if not column.nullable and values.null_count:
-        problems += _rows_at_fault(
-            dataset, table, pc.is_null(values), f"{dataset.name}.{column.name}: null"
-        )
+    if not column.nullable:
+        null = f"{dataset.name}.{column.name}: null"
+        problems += _rows_at_fault(Rule.VALUES, dataset, table, pc.is_null(values), null)
     if column.allowed is not None:
         allowed = pa.array(column.allowed, TEXT)
         wrong = pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=allowed)))
-        first = pc.first(values.filter(wrong)).as_py()
+        shown = display_name(str(pc.first(values.filter(wrong)).as_py()))
         problems += _rows_at_fault(
+            Rule.CLOSED_SET,
             dataset,
             table,
             wrong,
-            f"{dataset.name}.{column.name}: {first!r}, which is none of "
+            f"{dataset.name}.{column.name}: '{shown}', which is none of "
             f"{', '.join(column.allowed)},",
         )
     if column.type == NUMBER:
         # Readers disagree on how NaN compares and aggregates; absence is null.
-        problems += _rows_at_fault(
-            dataset, table, pc.is_nan(values), f"{dataset.name}.{column.name}: NaN"
-        )
+        nan = f"{dataset.name}.{column.name}: NaN"
+        problems += _rows_at_fault(Rule.VALUES, dataset, table, pc.is_nan(values), nan)
     return problems
 
 
-def _repeated_keys(dataset: Dataset, table: pa.Table) -> list[str]:
+def _repeated_keys(dataset: Dataset, table: pa.Table) -> list[Problem]:
     key = list(dataset.key)
     counts = table.select(key).group_by(key).aggregate([([], "count_all")])
     repeated = counts.filter(pc.greater(counts["count_all"], 1))
@@ -203,20 +223,23 @@ def _repeated_keys(dataset: Dataset, table: pa.Table) -> list[str]:
         return []
     first = repeated.sort_by([(name, "ascending") for name in key])
     occur = "1 key occurs" if repeated.num_rows == 1 else f"{repeated.num_rows} keys occur"
-    return [
+    text = (
         f"{dataset.name}.{'+'.join(key)}: {occur} more than once, the first "
         f"{key_of(dataset, first, 0)}, {first['count_all'][0].as_py()} times."
-    ]
+    )
+    return [Problem(Rule.KEY, text)]
 
 
 def _rows_at_fault(
-    dataset: Dataset, table: pa.Table, fault: pa.ChunkedArray, what: str
-) -> list[str]:
-    count = pc.sum(fault).as_py() or 0
+    rule: Rule, dataset: Dataset, table: pa.Table, fault: pa.ChunkedArray, what: str
+) -> list[Problem]:
+    # Null where there is no row.
+    count = pc.sum(fault).as_py()
     if not count:
         return []
     first = pc.index(fault, True).as_py()
-    return [f"{what} in {rows_in_words(count)}, the first {key_of(dataset, table, first)}."]
+    text = f"{what} in {rows_in_words(count)}, the first {key_of(dataset, table, first)}."
+    return [Problem(rule, text)]
 
 
 def rows_in_words(count: int) -> str:
@@ -226,4 +249,6 @@ def rows_in_words(count: int) -> str:
 
 def key_of(dataset: Dataset, table: pa.Table, row: int) -> str:
     """The key of one row, for a message."""
-    return ", ".join(f"{name}={table[name][row].as_py()!s}" for name in dataset.key)
+    return ", ".join(
+        f"{name}={display_name(str(table[name][row].as_py()))}" for name in dataset.key
+    )

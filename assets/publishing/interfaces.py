@@ -1,17 +1,20 @@
-"""What the assets need of the outside world, as protocols; `pipelines` provides it.
+"""What the assets and the outside world hand each other, and what the assets ask of it.
 
-Assets import these instead of the resources, so that imports go one way and a test may pass
-anything of the same shape.
+Belongs here: the data that crosses the border, as frozen dataclasses; and, because imports go one
+way, from `pipelines` to `assets`, the signatures of what `pipelines` provides. What a method does
+in full, and what it raises, stands with its implementation.
 """
 
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 
+from assets.publishing.replacement import Outcome
 from assets.schemas import Dataset
 
 
@@ -25,47 +28,93 @@ class OutsideFailure(Exception):
     retryable = False
 
 
-class SourceUnreadable(OutsideFailure):
-    """The fleet database can't be read."""
+@dataclass(frozen=True)
+class ExtractSummary:
+    """What one extract found; for every table, rows read = rows staged + rows quarantined.
+
+    Attributes:
+        extracted_at: the instant, by the server's clock, as of which all tables were read (UTC).
+        generation: of the fleet's schema.
+        server_version: of PostgreSQL, as it counts: 180004 for 18.4.
+        rows_read: by table, `package` derivations aside.
+        rows_staged: by table.
+        rows_quarantined: by table.
+        values_cleared: by `table.column`, dispensable values that were out of range and are null.
+        optional_tables: names of the optional tables that were read.
+        notes: why other optional tables that exist were not, and what to do.
+    """
+
+    extracted_at: dt.datetime
+    generation: str
+    server_version: int
+    rows_read: Mapping[str, int]
+    rows_staged: Mapping[str, int]
+    rows_quarantined: Mapping[str, int]
+    values_cleared: Mapping[str, int]
+    optional_tables: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-class ExtractSummary(Protocol):
-    """What one reading of the fleet database found."""
+@dataclass(frozen=True)
+class PublishedPartition:
+    """One published partition, as it lies there.
+
+    Attributes:
+        dataset: name of the dataset.
+        date: the day (UTC) of the partition.
+        path: of the file.
+        rows: how many it has.
+        bytes: its size.
+        snapshot_at: the instant T that its rows describe.
+        extracted_at: when the source was read that it was computed from.
+    """
+
+    dataset: str
+    date: dt.date
+    path: Path
+    rows: int
+    bytes: int
+    snapshot_at: dt.datetime
+    extracted_at: dt.datetime
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What became of a partition that was to be published.
+
+    Attributes:
+        outcome: whether it was published, or why not.
+        reason: the same in a sentence.
+        partition: what is published now.
+    """
+
+    outcome: Outcome
+    reason: str
+    partition: PublishedPartition
 
     @property
-    def extracted_at(self) -> dt.datetime:
-        """The database's time of the snapshot that was read."""
-        ...
+    def path(self) -> Path:
+        """Of the published file."""
+        return self.partition.path
 
-    @property
-    def generation(self) -> str:
-        """Which generation of the fleet's schema was found."""
-        ...
 
-    @property
-    def rows_read(self) -> Mapping[str, int]:
-        """By source table."""
-        ...
+@dataclass(frozen=True)
+class LoadOutcome:
+    """What became of the rows handed over for a day, or for a table of current rows.
 
-    @property
-    def rows_staged(self) -> Mapping[str, int]:
-        """By source table."""
-        ...
+    Attributes:
+        decision: as for a published file; `PUBLISHED` means that they were taken.
+        reason: the same for a person, with the particulars.
+        rows: how many rows the day, or the table, has now.
+        added: rows that were new or differed.
+        removed: rows that went or differed.
+    """
 
-    @property
-    def rows_quarantined(self) -> Mapping[str, int]:
-        """By source table."""
-        ...
-
-    @property
-    def values_cleared(self) -> Mapping[str, int]:
-        """By `table.column`, dispensable values that could not be used and are null."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What an operator should know of this reading, in sentences."""
-        ...
+    decision: Outcome
+    reason: str
+    rows: int
+    added: int = 0
+    removed: int = 0
 
 
 class ExtractSink(Protocol):
@@ -84,49 +133,22 @@ class FleetSource(Protocol):
         ...
 
 
-class Worded(Protocol):
-    """A decision, such as a member of an enum."""
+class ExtractWriter(ExtractSink, Protocol):
+    """An extract that is being staged; nobody sees it before it is complete."""
 
-    @property
-    def value(self) -> str:
-        """In words."""
-        ...
-
-
-class Publication(Protocol):
-    """What became of a partition that was to be published."""
-
-    @property
-    def outcome(self) -> Worded:
-        """Whether it was published, or why not."""
-        ...
-
-    @property
-    def path(self) -> Path:
-        """Where the published file lies."""
-        ...
-
-    @property
-    def bytes(self) -> int:
-        """Its size."""
+    def complete(self, summary: ExtractSummary) -> None:
+        """Makes the extract visible."""
         ...
 
 
 class StagedExtract(Protocol):
     """One complete reading of the fleet database."""
 
-    @property
-    def extracted_at(self) -> dt.datetime:
-        """When the tables were read."""
-        ...
+    path: Path
+    extracted_at: dt.datetime
 
     @property
-    def path(self) -> Path:
-        """The folder with one Parquet file a table."""
-        ...
-
-    @property
-    def rows_staged(self) -> Mapping[str, int]:
+    def rows_read(self) -> Mapping[str, int]:
         """By source table."""
         ...
 
@@ -136,14 +158,6 @@ class StagedExtract(Protocol):
 
     def tables(self) -> dict[str, pa.Table]:
         """The staged source tables, by name; an optional table that the fleet lacks is left out."""
-        ...
-
-
-class ExtractWriter(ExtractSink, Protocol):
-    """An extract that is being staged; nobody sees it before it is complete."""
-
-    def complete(self, summary: ExtractSummary) -> None:
-        """Makes the extract visible."""
         ...
 
 
@@ -169,6 +183,10 @@ class ReportStore(Protocol):
         """Reads one published partition."""
         ...
 
+    def describe(self, dataset: Dataset, date: dt.date) -> PublishedPartition:
+        """Says what is published for one day, without reading its rows."""
+        ...
+
     def published_dates(self, dataset: Dataset) -> list[dt.date]:
         """The days that are published, ascending."""
         ...
@@ -190,30 +208,6 @@ class ReportStore(Protocol):
         ...
 
 
-class LoadOutcome(Protocol):
-    """What became of the rows of one day, or of a table of current rows."""
-
-    @property
-    def decision(self) -> Worded:
-        """Whether they were taken."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are now."""
-        ...
-
-    @property
-    def added(self) -> int:
-        """How many were new or differed."""
-        ...
-
-    @property
-    def removed(self) -> int:
-        """How many went or differed."""
-        ...
-
-
 class HistoryDatabase(Protocol):
     """The PostgreSQL that keeps the history."""
 
@@ -228,7 +222,7 @@ class HistoryDatabase(Protocol):
         rows: pa.Table,
         *,
         extracted_at: dt.datetime,
-    ) -> Mapping[dt.date, LoadOutcome]:
+    ) -> dict[dt.date, LoadOutcome]:
         """Makes the rows of whole days those handed over, in one transaction."""
         ...
 

@@ -1,6 +1,5 @@
 """From a staged extract to the indexed timeline that the computations ask."""
 
-import threading
 from dataclasses import dataclass
 
 import dagster as dg
@@ -8,43 +7,57 @@ import pandas as pd
 
 from assets.compute.fleet import FleetTables
 from assets.compute.timeline import FleetTimeline, index_fleet
-from assets.publishing.interfaces import ReportStore, StagedExtract
+from assets.publishing.days import Day, days_as_of
+from assets.publishing.interfaces import ReportStore
+from assets.schemas import SOURCE_TABLES
+
+FLEET = tuple(table.name for table in SOURCE_TABLES)
+"""What an asset that loads the fleet depends on: every source table is opened for it."""
 
 
 @dataclass(frozen=True)
 class LoadedFleet:
-    """An extract, indexed."""
+    """An extract, indexed.
 
-    extract: StagedExtract
+    Attributes:
+        run_id: the run that it was loaded for.
+        tables: all source tables.
+        timeline: the same, indexed.
+        extracted_at: when they were read.
+    """
+
+    run_id: str
     tables: FleetTables
     timeline: FleetTimeline
     extracted_at: pd.Timestamp
 
+    def days(self, context: dg.AssetExecutionContext) -> list[Day]:
+        """The days of a step's partitions, as the extract shows them."""
+        return days_as_of(context.partition_keys, self.extracted_at)
+
 
 class FleetLoader:
-    """Loads the extract that belongs to a run.
+    """Loads the extract that belongs to a run: once, as the steps of a run share a process.
 
-    The last one is kept: the steps of a run share a process, and indexing is most of their work.
+    So every step of a run sees the same reading, and reading and indexing are most of their work.
     """
 
     def __init__(self, reports: ReportStore) -> None:
         self._reports = reports
-        self._lock = threading.Lock()
         self._last: LoadedFleet | None = None
 
     def load(self, run: dg.DagsterRun) -> LoadedFleet:
         """The extract that the run made, or the run that it repeats; else the newest."""
-        extract = self._reports.extract_for_run(related_runs(run))
-        with self._lock:
-            if self._last is None or self._last.extract.extracted_at != extract.extracted_at:
-                tables = FleetTables.from_arrow(extract.tables())
-                self._last = LoadedFleet(
-                    extract,
-                    tables,
-                    index_fleet(tables),
-                    pd.Timestamp(extract.extracted_at).as_unit("us"),
-                )
-            return self._last
+        if self._last is None or self._last.run_id != run.run_id:
+            extract = self._reports.extract_for_run(related_runs(run))
+            tables = FleetTables.from_arrow(extract.tables())
+            self._last = LoadedFleet(
+                run.run_id,
+                tables,
+                index_fleet(tables),
+                pd.Timestamp(extract.extracted_at).as_unit("us"),
+            )
+        return self._last
 
 
 def related_runs(run: dg.DagsterRun) -> list[str]:

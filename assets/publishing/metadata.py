@@ -5,6 +5,8 @@ import datetime as dt
 import dagster as dg
 import pyarrow as pa
 
+from assets.publishing.display import display_name
+from assets.publishing.instants import utc_minute
 from assets.publishing.interfaces import Publication, StagedExtract
 from assets.schemas import (
     COMMIT_ROLLOUTS,
@@ -104,9 +106,15 @@ def lineage_metadata(dataset: Dataset) -> Metadata:
     return {"dagster/column_lineage": dg.MetadataValue.column_lineage(lineage)}
 
 
-def row_metadata(dataset: Dataset, table: pa.Table) -> Metadata:
-    """What is known of the rows: their number, the counts of each closed set, the first few."""
-    metadata: Metadata = {"dagster/row_count": table.num_rows}
+def row_metadata(dataset: Dataset, table: pa.Table, rows: int | None = None) -> Metadata:
+    """What is known of the rows: their number, the counts of each closed set, the first few.
+
+    Args:
+        dataset: what the rows are.
+        table: the rows.
+        rows: how many there are, where the table has only the first of them.
+    """
+    metadata: Metadata = {"dagster/row_count": table.num_rows if rows is None else rows}
     for column in dataset.columns:
         if column.allowed is not None:
             # `status/behind`: the UI writes a longer key over the value beside it.
@@ -121,7 +129,7 @@ def publication_metadata(publication: Publication) -> Metadata:
     return {
         "path": dg.MetadataValue.path(str(publication.path)),
         "outcome": publication.outcome.value,
-        "bytes": publication.bytes,
+        "bytes": publication.partition.bytes,
     }
 
 
@@ -194,5 +202,5 @@ def _shown(value: object) -> str | int | float | bool | None:
         return round(value, 2)
     if value is None or isinstance(value, int):
         return value
-    text = f"{value:%Y-%m-%d %H:%MZ}" if isinstance(value, dt.datetime) else str(value)
-    return text if len(text) <= PREVIEW_CHARACTERS else f"{text[:PREVIEW_CHARACTERS]}…"
+    text = utc_minute(value) if isinstance(value, dt.datetime) else str(value)
+    return display_name(text, PREVIEW_CHARACTERS)

@@ -1,17 +1,17 @@
 """Publishing the days of a run: compute, judge, publish and report, one day after the other."""
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from assets.publishing.checks import JudgedCheck, first_failures
-from assets.publishing.conformity import to_arrow
+from assets.publishing.checks import JudgedCheck, conformity_checks, first_failures
+from assets.publishing.conformity import Problem, UnpublishableDataError, to_arrow
 from assets.publishing.days import Day
-from assets.publishing.interfaces import HistoryDatabase, ReportStore
-from assets.publishing.loading import LoadedFleet
+from assets.publishing.interfaces import HistoryDatabase, LoadOutcome, ReportStore
 from assets.publishing.metadata import (
     Metadata,
     lineage_metadata,
@@ -19,7 +19,7 @@ from assets.publishing.metadata import (
     row_metadata,
 )
 from assets.publishing.replacement import Outcome
-from assets.publishing.retries import retried
+from assets.publishing.retries import Retries
 from assets.schemas import Dataset
 
 StepEvents = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
@@ -35,43 +35,50 @@ def publish_days(
     reports: ReportStore,
     compute: ComputeDay,
 ) -> StepEvents:
-    """Publishes each day of a run, if its checks allow.
+    """Publishes each day of a run, if its checks and the report store allow.
 
     Args:
         context: of the step.
         dataset: what is published.
         days: in order.
         reports: where to.
-        compute: gives a day's rows and what the checks say of them.
+        compute: gives a day's rows, and what the checks say of them besides `conformity_checks`.
 
     Yields:
         The check results, then the materialization; each day's own metadata is added to it.
 
     Raises:
-        dg.Failure: a blocking check failed. Nothing of that day or a later one is published.
+        dg.Failure: a blocking check failed, or the rows are not what the dataset says. Nothing of
+            that day or a later one is published.
     """
     judged: list[JudgedCheck] = []
     step = max(1, len(days) // PROGRESS_REPORTS)
     for number, day in enumerate(days, start=1):
         frame, checks = compute(day)
         judged.extend(checks)
-        forbidding = [check for check in checks if check.forbids_publishing]
+        forbidding = [check.verdict.description for check in checks if check.forbids_publishing]
+        if not forbidding:
+            problems: tuple[Problem, ...] = ()
+            try:
+                table = to_arrow(dataset, frame)
+                publication = reports.publish(
+                    dataset,
+                    day.date,
+                    table,
+                    snapshot_at=day.snapshot_at.to_pydatetime(),
+                    extracted_at=day.extracted_at.to_pydatetime(),
+                    run_id=context.run.run_id,
+                )
+            except UnpublishableDataError as error:
+                problems = error.problems
+            judged.extend(check.on(problems) for check in conformity_checks(dataset))
+            forbidding = [problem.text for problem in problems]
         if forbidding:
             yield from (check.result(dataset.name) for check in first_failures(judged))
             raise dg.Failure(
-                f"{dataset.name} of {day.date} is not published. "
-                + " ".join(check.verdict.description for check in forbidding),
+                f"{dataset.name} of {day.date} is not published. {' '.join(forbidding)}",
                 allow_retries=False,
             )
-        table = to_arrow(dataset, frame)
-        publication = reports.publish(
-            dataset,
-            day.date,
-            table,
-            snapshot_at=day.snapshot_at.to_pydatetime(),
-            extracted_at=day.extracted_at.to_pydatetime(),
-            run_id=context.run.run_id,
-        )
         # The UI tells and plots what is published, which may be what another run has published.
         is_kept = publication.outcome in (Outcome.KEPT_NEWER, Outcome.KEPT_RICHER)
         published = reports.read(dataset, day.date) if is_kept else table
@@ -93,32 +100,34 @@ def keep_days(
     context: dg.AssetExecutionContext,
     published: Dataset,
     kept: Dataset,
-    loaded: LoadedFleet,
     reports: ReportStore,
     history: HistoryDatabase,
-    first_retry_seconds: float,
+    retries: Retries,
 ) -> None:
     """Copies the published days of a run into a table of the history database.
+
+    Each counts as of the reading that its file is stamped with, whichever run published it.
 
     Args:
         context: of the step; each day's outcome is added to its metadata.
         published: what is copied.
         kept: the same columns, as the history database knows them.
-        loaded: the extract that the days come from.
         reports: where from.
         history: where to.
-        first_retry_seconds: pause before the step is retried where the database is not there.
+        retries: of the step, where the database is not there.
     """
     dates = sorted(dt.date.fromisoformat(key) for key in context.partition_keys)
-    rows = pa.concat_tables([reports.read(published, date) for date in dates])
-    with retried(context, first_retry_seconds):
+    readings: dict[dt.datetime, list[dt.date]] = defaultdict(list)
+    for date in dates:
+        readings[reports.describe(published, date).extracted_at].append(date)
+    outcomes: dict[dt.date, LoadOutcome] = {}
+    with retries.of(context):
         history.migrate()
-        outcomes = history.replace_days(
-            kept,
-            dates,
-            rows.cast(kept.arrow_schema),
-            extracted_at=loaded.extract.extracted_at,
-        )
+        for extracted_at, days in readings.items():
+            table = pa.concat_tables([reports.read(published, day) for day in days])
+            outcomes |= history.replace_days(
+                kept, days, table.cast(kept.arrow_schema), extracted_at=extracted_at
+            )
     for date, outcome in outcomes.items():
         metadata: Metadata = {
             "history/rows": outcome.rows,
@@ -127,7 +136,8 @@ def keep_days(
             "history/outcome": outcome.decision.value,
         }
         context.add_asset_metadata(metadata, partition_key=date.isoformat())
+    rows = sum(outcome.rows for outcome in outcomes.values())
     added = sum(outcome.added for outcome in outcomes.values())
     context.log.info(
-        f"{kept.name} in the history database: {rows.num_rows:,} rows, {added:,} new or changed"
+        f"{kept.name} in the history database: {rows:,} rows, {added:,} new or changed"
     )

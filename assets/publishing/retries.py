@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import dagster as dg
 
@@ -10,27 +11,30 @@ from assets.publishing.interfaces import OutsideFailure
 MOST_RETRIES = 3
 
 
-@contextmanager
-def retried(context: dg.AssetExecutionContext, first_pause_seconds: float) -> Iterator[None]:
-    """Turns a failure of the outside world into a retry of the step, or into a plain failure.
+@dataclass(frozen=True)
+class Retries:
+    """How a step is tried again.
 
-    Args:
-        context: of the step.
+    Attributes:
         first_pause_seconds: before the first retry; it doubles each time.
-
-    Raises:
-        dg.RetryRequested: trying again may help, and has not been tried too often.
-        dg.Failure: it may not, or has; the description is the failure's own message.
     """
-    try:
-        yield
-    except OutsideFailure as failure:
-        message, retryable = str(failure), failure.retryable
-    else:
-        return
-    # Outside of the handler, so that no driver's exception, which may quote a URL, is chained.
-    if not retryable or context.retry_number >= MOST_RETRIES:
-        raise dg.Failure(message, allow_retries=False)
-    pause = first_pause_seconds * 2**context.retry_number
-    context.log.warning(f"{message} Trying again in {pause:g} s.")
-    raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=pause)
+
+    first_pause_seconds: float
+
+    @contextmanager
+    def of(self, context: dg.AssetExecutionContext) -> Iterator[None]:
+        """Turns a failure of the outside world into a retry of the step, or into a plain failure.
+
+        Raises:
+            dg.RetryRequested: trying again may help, and has not been tried too often.
+            dg.Failure: it may not, or has; the description is the failure's own message.
+        """
+        try:
+            yield
+        except OutsideFailure as failure:
+            # From None: Dagster shows what an exception came from, and a driver's may quote a URL.
+            if not failure.retryable or context.retry_number >= MOST_RETRIES:
+                raise dg.Failure(str(failure), allow_retries=False) from None
+            pause = self.first_pause_seconds * 2**context.retry_number
+            context.log.warning(f"{failure} Trying again in {pause:g} s.")
+            raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=pause) from None

@@ -3,7 +3,15 @@
 from dataclasses import replace
 
 from assets.compute.vocabulary import DEPLOYMENT_KINDS
-from assets.schemas.dictionary import Dataset, count, identifier, instant, number, text
+from assets.schemas.dictionary import (
+    Dataset,
+    count,
+    identifier,
+    instant,
+    number,
+    taken_from,
+    text,
+)
 
 DEPLOYMENTS = Dataset(
     name="deployments",
@@ -110,8 +118,5 @@ DEPLOYMENT_HISTORY = replace(
         "All deployments in PostgreSQL, exactly one row an event; the view "
         "`deployment_history_with_end` adds `ended_at`, when the host's next deployment began."
     ),
-    columns=tuple(
-        replace(column, derived_from=(f"deployments.{column.name}",))
-        for column in DEPLOYMENTS.columns
-    ),
+    columns=taken_from(DEPLOYMENTS.name, DEPLOYMENTS.columns),
 )

@@ -5,7 +5,7 @@ as the Arrow schema. Does not belong here: any particular dataset.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -127,6 +127,11 @@ class Dataset:
 
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
+
+
+def taken_from(asset: str, columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Columns of an upstream asset, for a dataset that passes their values on as they are."""
+    return tuple(replace(column, derived_from=(f"{asset}.{column.name}",)) for column in columns)
 
 
 def text(

@@ -134,6 +134,7 @@ UNUSABLE_ROW_REASONS = (
     "missing_value",
     "empty_hostname",
     "hostname_too_long",
+    "path_too_long",
     "duplicate_key",
 )
 
@@ -154,7 +155,17 @@ QUARANTINE = Dataset(
         ),
         text("source_column", "The column at fault.", repeated=True),
         text("reason", "Why the row can't be used.", allowed=UNUSABLE_ROW_REASONS),
-        text("raw_text", "The offending value; undecodable bytes are escaped as `\\xNN`."),
+        text(
+            "raw_text",
+            "The offending value, of a longer one the first 1,000 characters; undecodable bytes "
+            "are escaped as `\\xNN`.",
+        ),
         instant("extracted_at", "When the row was read."),
+        text(
+            "hostname",
+            "Host that the row of `systems` or `system_states` is about; null where it can't be "
+            "read.",
+            nullable=True,
+        ),
     ),
 )

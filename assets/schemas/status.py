@@ -191,13 +191,18 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
     ),
 )
 
+_ASSOCIATED = f"{SYSTEM_DEPLOYMENT_STATUS.name}.flake_id"
+_STATUSES = (_ASSOCIATED, f"{SYSTEM_DEPLOYMENT_STATUS.name}.deployment_status")
+_COMMITS_BEHIND = (_ASSOCIATED, f"{SYSTEM_DEPLOYMENT_STATUS.name}.commits_behind")
+
 SYSTEM_COUNTS = (
-    count("systems_total", "systems", "Systems associated with the flake."),
-    count("systems_up_to_date", "systems", "Of these, up_to_date."),
-    count("systems_behind", "systems", "Of these, behind."),
-    count("systems_ahead", "systems", "Of these, ahead."),
-    count("systems_unknown", "systems", "Of these, unknown."),
-    count("systems_no_deployment", "systems", "Of these, no_deployment."),
+    count(
+        "systems_total", "systems", "Systems associated with the flake.", derived_from=[_ASSOCIATED]
+    ),
+    *(
+        count(f"systems_{status}", "systems", f"Of these, {status}.", derived_from=_STATUSES)
+        for status in ("up_to_date", "behind", "ahead", "unknown", "no_deployment")
+    ),
 )
 
 COMMITS_BEHIND_QUANTILES = (
@@ -206,18 +211,21 @@ COMMITS_BEHIND_QUANTILES = (
         "commits",
         "Interpolated median of `commits_behind`; null where no system has one.",
         nullable=True,
+        derived_from=_COMMITS_BEHIND,
     ),
     number(
         "commits_behind_p90",
         "commits",
         "Interpolated 90th percentile of `commits_behind`; null where no system has one.",
         nullable=True,
+        derived_from=_COMMITS_BEHIND,
     ),
     count(
         "commits_behind_max",
         "commits",
         "Greatest `commits_behind`; null where no system has one.",
         nullable=True,
+        derived_from=_COMMITS_BEHIND,
     ),
 )
 

@@ -3,28 +3,37 @@
 The descriptions are the definitions: a test holds the computation to them.
 """
 
-from assets.schemas.dictionary import Dataset, count, identifier, instant, number, text
+from assets.schemas.dictionary import (
+    Dataset,
+    count,
+    identifier,
+    instant,
+    number,
+    taken_from,
+    text,
+)
 from assets.schemas.status import (
     COMMITS_BEHIND_QUANTILES,
+    FLAKE_DEPLOYMENT_STATUS,
     SYSTEM_COUNTS,
     SYSTEM_DEPLOYMENT_STATUS,
 )
 
-_STATUS_AT_EACH_INSTANT = (
+_DEPLOYMENTS_TRACED = (
     "system_states.timestamp",
+    "system_states.deployed_path",
     "derivations.commit_id",
     "commits.commit_timestamp",
+    "commits.flake_id",
+)
+_STATUS_AT_EACH_INSTANT = (
+    *_DEPLOYMENTS_TRACED,
     "systems.flake_id",
     "systems.created_at",
-)
-_PAIRS = (
-    "deployments.deployed_at",
-    "deployments.deployment_kind",
-    "deployments.commit_id",
-    "commits.commit_timestamp",
+    "systems.is_active",
 )
 _BUILDS = (
-    "commits.commit_timestamp",
+    *_DEPLOYMENTS_TRACED,
     "derivations.completed_at",
     "derivation_statuses.is_success",
 )
@@ -40,27 +49,27 @@ _LEAD_TIMES = (
         "host deployed before. So a commit first carried by an `initial` or `flake_change` "
         "deployment, or deployed again after a rollback, gives none.",
         nullable=True,
-        derived_from=_PAIRS,
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
     number(
         "change_lead_time_p75_seconds",
         "seconds",
         "Interpolated 75th percentile of the same.",
         nullable=True,
-        derived_from=_PAIRS,
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
     number(
         "change_lead_time_p90_seconds",
         "seconds",
         "Interpolated 90th percentile of the same.",
         nullable=True,
-        derived_from=_PAIRS,
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
     count(
         "change_lead_time_count",
         "pairs",
         "The (host, commit) pairs that these percentiles stand on.",
-        derived_from=_PAIRS,
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
     count(
         "negative_lead_time_count",
@@ -68,7 +77,7 @@ _LEAD_TIMES = (
         "Pairs left out because the commit is dated after its deployment (clock skew). Of the "
         "commits dated `snapshot_at` or later only the deployed one itself can be among them, so "
         "that a commit made later never changes a closed day.",
-        derived_from=_PAIRS,
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
 )
 
@@ -84,13 +93,13 @@ _DEPLOYMENTS = (
         "deployments",
         "Deployments that day of a commit of the flake, other than `initial` (and `untraced`, "
         "which have no flake); hosts since deactivated count too.",
-        derived_from=("deployments.deployed_at", "deployments.deployment_kind"),
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
     count(
         "hosts_deployed",
         "hosts",
         "Distinct hosts among these deployments.",
-        derived_from=("deployments.hostname",),
+        derived_from=("system_states.hostname", *_DEPLOYMENTS_TRACED),
     ),
     count(
         "commits_first_deployed",
@@ -98,7 +107,7 @@ _DEPLOYMENTS = (
         "Commits that reached their first host that day: a deployment of any kind, of the commit "
         "or of a later one of the flake. A commit dated after the deployment that passed it "
         "counts once it is made or is itself deployed, whichever is first.",
-        derived_from=("deployments.commit_id", "commits.commit_timestamp"),
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
     *_LEAD_TIMES,
     number(
@@ -106,20 +115,20 @@ _DEPLOYMENTS = (
         "commits",
         "Interpolated median of `commits_included` of the day's upgrades; null without one.",
         nullable=True,
-        derived_from=("deployments.commits_included",),
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
     number(
         "batch_size_p90",
         "commits",
         "Interpolated 90th percentile of the same.",
         nullable=True,
-        derived_from=("deployments.commits_included",),
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
     count(
         "rollbacks",
         "deployments",
         "Deployments of kind `rollback` that day.",
-        derived_from=("deployments.deployment_kind",),
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
     number(
         "change_fail_rate_rollback_proxy",
@@ -129,7 +138,7 @@ _DEPLOYMENTS = (
         "before `snapshot_at`: one rolled back after the day has closed shows in the later day's "
         "`rollbacks` only.",
         nullable=True,
-        derived_from=("deployments.deployment_kind",),
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
     number(
         "failed_deployment_recovery_p50_seconds_rollback_proxy",
@@ -138,7 +147,7 @@ _DEPLOYMENTS = (
         "rollbacks of the day that directly follow a failed deployment (of whatever day); null "
         "without one.",
         nullable=True,
-        derived_from=("deployments.deployed_at", "deployments.deployment_kind"),
+        derived_from=_DEPLOYMENTS_TRACED,
     ),
 )
 
@@ -219,27 +228,27 @@ _STAGES = (
         "Interpolated median, over the same commits, of deployed_at - built, where deployed_at is "
         "that of the upgrade.",
         nullable=True,
-        derived_from=(*_BUILDS, "deployments.deployed_at"),
+        derived_from=_BUILDS,
     ),
     number(
         "built_to_first_host_p90_seconds",
         "seconds",
         "Interpolated 90th percentile of the same.",
         nullable=True,
-        derived_from=(*_BUILDS, "deployments.deployed_at"),
+        derived_from=_BUILDS,
     ),
     count(
         "built_to_first_host_count",
         "commits",
         "Commits that these percentiles stand on.",
-        derived_from=(*_BUILDS, "deployments.deployed_at"),
+        derived_from=_BUILDS,
     ),
     count(
         "negative_stage_count",
         "spans",
         "Spans left out of the two stages because they are negative: built before the commit's "
         "timestamp (clock skew), or first deployed before it was built.",
-        derived_from=(*_BUILDS, "deployments.deployed_at"),
+        derived_from=_BUILDS,
     ),
 )
 
@@ -272,8 +281,7 @@ DEPLOYMENT_VELOCITY = Dataset(
             derived_from=("flakes.name",),
         ),
         *_DEPLOYMENTS,
-        *SYSTEM_COUNTS,
-        *COMMITS_BEHIND_QUANTILES,
+        *taken_from(FLAKE_DEPLOYMENT_STATUS.name, (*SYSTEM_COUNTS, *COMMITS_BEHIND_QUANTILES)),
         *_CURRENCY,
         *_STAGES,
         SYSTEM_DEPLOYMENT_STATUS["snapshot_at"],
@@ -314,7 +322,7 @@ COMMIT_ROLLOUTS = Dataset(
             "hosts_eligible",
             "hosts",
             "Systems associated with the flake at `snapshot_at`; only these count in this row.",
-            derived_from=("system_deployment_status.flake_id",),
+            derived_from=_STATUS_AT_EACH_INSTANT,
         ),
         count(
             "hosts_reached",
@@ -326,7 +334,7 @@ COMMIT_ROLLOUTS = Dataset(
             "hosts_current",
             "hosts",
             "Of these, the systems that run exactly this commit at `snapshot_at`.",
-            derived_from=("system_deployment_status.current_commit_hash",),
+            derived_from=_STATUS_AT_EACH_INSTANT,
         ),
         instant(
             "first_deployed_at",

@@ -1,4 +1,4 @@
-"""Being told: what is worth a message, whether people were told already, and the delivery of it.
+"""Alerts: what is worth a message, whether it was alerted of already, and the delivery of it.
 
 Nothing here decides when to look: `pipelines.sensors` does.
 """

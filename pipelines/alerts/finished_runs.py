@@ -12,8 +12,10 @@ from typing import Literal
 
 import dagster as dg
 from dagster import DagsterEventType
+from dagster_shared.error import SerializableErrorInfo
 
-from pipelines.alerts.conditions import CheckOutcome, FailedStep, RunOutcome
+from pipelines.alerts.conditions import CheckOutcome, DaySpan, FailedStep, RunOutcome
+from pipelines.instance.tags import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
 RUNS_AT_ONCE = 100
 
@@ -27,6 +29,16 @@ _STATUSES: dict[_Ending, _Status] = {
     DagsterEventType.RUN_FAILURE: "failed",
     DagsterEventType.RUN_CANCELED: "canceled",
 }
+
+_EVENTS_READ = {
+    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+    DagsterEventType.ASSET_CHECK_EVALUATION,
+    DagsterEventType.STEP_FAILURE,
+    DagsterEventType.RUN_FAILURE,
+}
+
+# An exception's message begins with the module of its class.
+_OWN_PACKAGES = ("assets.", "pipelines.")
 
 # What Dagster wraps around the exception that a step raised.
 _WRAPPER = "DagsterExecutionStepExecutionError"
@@ -86,34 +98,75 @@ def runs_finished_after(
 
 
 def _outcome(instance: dg.DagsterInstance, run: dg.DagsterRun, status: _Status) -> RunOutcome:
-    steps, checks = [], []
-    for entry in instance.all_logs(
-        run.run_id,
-        of_type={DagsterEventType.STEP_FAILURE, DagsterEventType.ASSET_CHECK_EVALUATION},
-    ):
+    days = _days_of(run)
+    steps: list[FailedStep] = []
+    checks: list[CheckOutcome] = []
+    with_partitions: set[dg.AssetKey] = set()
+    reason = None
+    for entry in instance.all_logs(run.run_id, of_type=_EVENTS_READ):
         event = entry.get_dagster_event()
-        if event.event_type == DagsterEventType.STEP_FAILURE:
-            steps.append(_failed_step(event))
-        else:
-            checks.append(_check_outcome(event))
-    return RunOutcome(run.run_id, run.job_name, status, steps, checks)
+        match event.event_type:
+            case DagsterEventType.STEP_FAILURE:
+                steps.append(_failed_step(event))
+            case DagsterEventType.ASSET_MATERIALIZATION_PLANNED:
+                planned = event.asset_materialization_planned_data
+                if planned.partition is not None or planned.partitions_subset is not None:
+                    with_partitions.add(planned.asset_key)
+            case DagsterEventType.ASSET_CHECK_EVALUATION:
+                evaluation = event.asset_check_evaluation_data
+                # Dagster names no partition in an evaluation, only in the run.
+                checked = days if evaluation.asset_key in with_partitions else None
+                checks.append(_check_outcome(evaluation, checked))
+            case _:
+                reason = _reason_of_run(event)
+    assets = sorted(key.to_user_string() for key in run.asset_selection or ())
+    return RunOutcome(
+        run.run_id, run.job_name, status, steps, checks, days, assets, None if steps else reason
+    )
+
+
+def _days_of(run: dg.DagsterRun) -> DaySpan | None:
+    day = run.tags.get(PARTITION_TAG)
+    first = run.tags.get(RANGE_START_TAG, day)
+    last = run.tags.get(RANGE_END_TAG, day)
+    return None if first is None or last is None else DaySpan(first, last)
 
 
 def _failed_step(event: dg.DagsterEvent) -> FailedStep:
-    error = event.step_failure_data.error
+    data = event.step_failure_data
+    error = data.error
     if error is not None and error.cls_name == _WRAPPER and error.cause is not None:
         error = error.cause
     name = error.cls_name if error is not None else None
-    return FailedStep(event.step_key or "?", name or "unknown error")
+    # Only flakelag raises `dagster.Failure`.
+    of_failure = data.user_failure_data.description if data.user_failure_data else None
+    return FailedStep(
+        event.step_key or "?", name or "unknown error", of_failure or _own_words(error)
+    )
 
 
-def _check_outcome(event: dg.DagsterEvent) -> CheckOutcome:
-    evaluation = event.asset_check_evaluation_data
+def _reason_of_run(event: dg.DagsterEvent) -> str | None:
+    """Why a run failed outside of its steps, in words of flakelag, else of Dagster."""
+    # Without data where something else than the run itself has failed it.
+    error = None if event.event_specific_data is None else event.job_failure_data.error
+    own_words = _own_words(error.cause or error) if error is not None else None
+    # Below its first line Dagster may quote what the system logged.
+    return own_words or (event.message or "").partition("\n")[0] or None
+
+
+def _own_words(error: SerializableErrorInfo | None) -> str | None:
+    """The message of an exception of flakelag, which is written for people and holds no secret."""
+    if error is None or not error.message.startswith(_OWN_PACKAGES):
+        return None
+    return error.message.partition(": ")[2].strip() or None
+
+
+def _check_outcome(evaluation: dg.AssetCheckEvaluation, days: DaySpan | None) -> CheckOutcome:
     return CheckOutcome(
         asset=evaluation.asset_key.to_user_string(),
         check=evaluation.check_name,
         passed=evaluation.passed,
         severity=evaluation.severity.value,
         description=evaluation.description,
-        partition=evaluation.partition,
+        days=days,
     )

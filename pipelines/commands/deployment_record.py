@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pipelines.store.published import (
     STATUS_DATASET,
     UnreadableReportsError,
+    day_of,
     partition_files,
     read_columns,
     rows_of,
@@ -110,7 +111,7 @@ def newest_snapshot(host: str, reports_dir: Path) -> NewestSnapshot | None:
         return None
     of_host = _rows_of_host(host, table)
     return NewestSnapshot(
-        day=_day_of(file),
+        day=day_of(file),
         hostnames=frozenset(table["hostname"].to_pylist()),
         host=of_host[0] if of_host else None,
     )
@@ -118,7 +119,7 @@ def newest_snapshot(host: str, reports_dir: Path) -> NewestSnapshot | None:
 
 def published_days(files: Sequence[Path], snapshot: NewestSnapshot | None) -> PublishedDays:
     """The days of the deployments' files."""
-    days = {_day_of(file) for file in files}
+    days = {day_of(file) for file in files}
     first, last = min(days), max(days)
     if snapshot is not None:
         last = max(last, snapshot.day)
@@ -215,10 +216,3 @@ def _rows_of_host(host: str, table: Any) -> list[Row]:
 
 def _day(event: Row) -> dt.date:
     return dt.date.fromisoformat(event["deployed_at"][:10])
-
-
-def _day_of(file: Path) -> dt.date:
-    try:
-        return dt.date.fromisoformat(file.parent.name.removeprefix("date="))
-    except ValueError:
-        raise UnreadableReportsError(f"{file.parent} is not named for a day.") from None

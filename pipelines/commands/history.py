@@ -9,6 +9,7 @@ from typing import Any
 import click
 import pyarrow.compute as pc
 
+from assets.publishing.display import display_name
 from pipelines.commands.deployment_record import (
     REPLACED,
     ROLLED_BACK,
@@ -27,13 +28,13 @@ from pipelines.commands.terminal import (
     Display,
     NoAnswerError,
     TextColumn,
-    minute,
     now,
     reports_dir_option,
     table_lines,
+    to_the_minute,
     write,
 )
-from pipelines.printable import duration, printable
+from pipelines.durations import duration
 from pipelines.store.published import (
     DEPLOYMENTS_DATASET,
     UnreadableReportsError,
@@ -65,7 +66,8 @@ Columns:
   RAN       how long it ran, until now if it still does
   OUTCOME   {RUNNING}, {REPLACED}, {ROLLED_BACK} (the next deployment was a rollback), or
             {UNKNOWN} (its end may lie on a day that is not published)
-Columns stand two spaces apart or more, `-` means that there is no value.
+Columns stand two spaces apart or more, `-` means that there is no value. Names of more than 253
+characters are shortened; --json has them whole.
 
 \b
 Exit status:
@@ -106,16 +108,16 @@ def history(host: str, limit: int | None, as_json: bool, reports_dir: Path) -> N
             _require_known(host, reports_dir, snapshot, files)
     except UnreadableReportsError as error:
         raise NoAnswerError(str(error)) from None
-    told = with_outcomes(events, days, snapshot)
-    shown = told[::-1][:limit]
+    deployments = with_outcomes(events, days, snapshot)
+    shown = deployments[::-1][:limit]
     if as_json:
         answer = {"hostname": host, "published_days": _as_json(days), "deployments": shown}
         write([json.dumps(answer, allow_nan=False)])
     elif _was_never_deployed(events, snapshot):
-        write([f"{printable(host)} has never been deployed."])
+        write([f"{display_name(host)} has never been deployed."])
     else:
         table = ["", *_table(shown)] if shown else []
-        write([_summary(host, events), _record(days, told), *table])
+        write([_summary(host, events), _record(days, deployments), *table])
 
 
 def _require_known(
@@ -132,15 +134,17 @@ def _require_known(
     for file in files:
         known.update(pc.unique(read_columns(file, ["hostname"])["hostname"]).to_pylist())
     raise NoAnswerError(
-        f"{printable(host)} is not among the {len(known)} hosts that are published in "
+        f"{display_name(host)} is not among the {len(known)} hosts that are published in "
         f"{reports_dir}. {_suggestion(host, known)}"
     )
 
 
 def _suggestion(host: str, known: Collection[str]) -> str:
-    containing = sorted(name for name in known if host.casefold() in name.casefold())
-    alike = [*difflib.get_close_matches(host, known, n=5), *containing]
-    names = ", ".join(printable(name) for name in list(dict.fromkeys(alike))[:5])
+    # Of what is shown: comparing texts without end takes time without end.
+    wanted, shown = display_name(host), sorted(map(display_name, known))
+    containing = [name for name in shown if wanted.casefold() in name.casefold()]
+    alike = [*difflib.get_close_matches(wanted, shown, n=5), *containing]
+    names = ", ".join(list(dict.fromkeys(alike))[:5])
     return f"Did you mean {names}?" if names else "None is alike."
 
 
@@ -163,14 +167,14 @@ def _as_json(days: PublishedDays) -> dict[str, Any]:
 
 def _summary(host: str, events: Sequence[Row]) -> str:
     rollbacks = sum(event["deployment_kind"] == "rollback" for event in events)
-    first = f" First of them: {minute(events[0]['deployed_at'])}" if events else ""
+    first = f" First of them: {to_the_minute(events[0]['deployed_at'])}" if events else ""
     return (
-        f"{printable(host)}. Published deployments: {len(events)}, of these rollbacks: "
+        f"{display_name(host)}. Published deployments: {len(events)}, of these rollbacks: "
         f"{rollbacks}.{first}"
     )
 
 
-def _record(days: PublishedDays, told: Sequence[Row]) -> str:
+def _record(days: PublishedDays, deployments: Sequence[Row]) -> str:
     """Says what the table can't show for want of days."""
     record = f"Published days: {days.first} to {days.last}"
     if days.missing:
@@ -180,11 +184,11 @@ def _record(days: PublishedDays, told: Sequence[Row]) -> str:
         plural = "day" if len(days.missing) == 1 else "days"
         record += f", {len(days.missing)} {plural} missing ({', '.join(named)}{more})"
     # Nothing goes before an initial deployment.
-    is_whole = not days.missing and told and told[0]["deployment_kind"] == "initial"
+    is_whole = not days.missing and deployments and deployments[0]["deployment_kind"] == "initial"
     if is_whole:
         return f"{record}."
     unpublished = [str(day) for day in days.missing[:1]] + [
-        event["deployed_at"][:10] for event in told if event["source"] == "snapshot"
+        event["deployed_at"][:10] for event in deployments if event["source"] == "snapshot"
     ]
     start = min(unpublished, default="YYYY-MM-DD")
     return (
@@ -201,7 +205,7 @@ def _table(events: Sequence[Row]) -> list[str]:
     included = [event["commits_included"] for event in events]
     return table_lines(
         [
-            TextColumn("DEPLOYED", [minute(event["deployed_at"]) for event in events]),
+            TextColumn("DEPLOYED", [to_the_minute(event["deployed_at"]) for event in events]),
             TextColumn("KIND", texts("deployment_kind")),
             TextColumn("FLAKE", texts("flake_name"), width=24),
             TextColumn("COMMIT", texts("commit_hash"), width=8),

@@ -4,10 +4,10 @@ import subprocess
 
 import click
 
+from assets.publishing.interfaces import OutsideFailure
 from pipelines.commands.environment import settings_for_command
 from pipelines.demo.ensure import DEMO_DATABASE
-from pipelines.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
-from pipelines.wiring import HISTORY_DATABASE
+from pipelines.wiring import HISTORY_DATABASE, embedded_server
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -27,12 +27,12 @@ def psql(context: click.Context, psql_arguments: tuple[str, ...], *, fleet: bool
             "HISTORY_DATABASE_URL is set, so the history is not in the embedded server. "
             "Use: PGOPTIONS='-c search_path=flakelag,public' psql \"$HISTORY_DATABASE_URL\""
         )
-    server = EmbeddedPostgres(settings.embedded_postgres_dir)
+    server = embedded_server(settings)
     try:
         server.start()
         url = server.ensure_database(DEMO_DATABASE if fleet else HISTORY_DATABASE)
         code = subprocess.call([str(server.bin_path / "psql"), url, *psql_arguments])
-    except EmbeddedPostgresError as error:
+    except OutsideFailure as error:
         raise click.ClickException(str(error)) from None
     finally:
         server.stop()

@@ -4,13 +4,13 @@ import datetime as dt
 
 import click
 
-from assets.publishing.layout import ANALYSTS_FILE, LATEST_PAGE, METRICS_FILE, page_of
+from assets.publishing.layout import files_of_day
 from pipelines.commands.environment import settings_for_command
 from pipelines.commands.terminal import Display, write
 from pipelines.commands.triage import triage_lines
 from pipelines.instance import InstanceUnusableError
 from pipelines.settings import Settings
-from pipelines.store.published import STATUS_DATASET, partition_files
+from pipelines.store.published import STATUS_DATASET, day_of, partition_files
 
 
 @click.command()
@@ -55,7 +55,7 @@ def run_job(
             if first != last:
                 # The newest page looks back on the days that have just been filled in.
                 newest = partition_files(settings.reports_dir, STATUS_DATASET)[-1]
-                render_pages(instance, newest.parent.name.removeprefix("date="))
+                render_pages(instance, day_of(newest).isoformat())
     except (InstanceUnusableError, RunFailed) as failure:
         message = str(failure)
     else:
@@ -65,10 +65,6 @@ def run_job(
 
 def print_outputs(settings: Settings, date: dt.date) -> None:
     """Says which files stand for the day."""
-    files = sorted(settings.reports_dir.glob(f"*/date={date}/data.parquet"))
-    for name in (page_of(date), LATEST_PAGE, ANALYSTS_FILE, METRICS_FILE):
-        if (settings.reports_dir / name).exists():
-            files.append(settings.reports_dir / name)
     history = (
         "the embedded server's database `history`"
         if settings.history_database_url is None
@@ -78,7 +74,7 @@ def print_outputs(settings: Settings, date: dt.date) -> None:
         [
             "",
             "Published",
-            *(f"  {file}" for file in files),
+            *(f"  {file}" for file in files_of_day(settings.reports_dir, date)),
             f"  history: {history}, schema `flakelag`",
         ]
     )

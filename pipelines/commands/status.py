@@ -11,17 +11,18 @@ from typing import Any
 import click
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.display import display_name
 from pipelines.commands.terminal import (
     Display,
     NoAnswerError,
     TextColumn,
-    minute,
     now,
     reports_dir_option,
     table_lines,
+    to_the_minute,
     write,
 )
-from pipelines.printable import duration, printable
+from pipelines.durations import duration
 from pipelines.store.published import UnreadableReportsError, latest_snapshot, rows_of
 
 CURRENT_STATUSES = frozenset({"up_to_date", "ahead"})
@@ -68,7 +69,8 @@ Columns:
   LATEST    latest commit of its flake
   DEPLOYED  when it began to run what it runs
   REASON    why the status is unknown
-Columns stand two spaces apart or more, `-` means that there is no value.
+Columns stand two spaces apart or more, `-` means that there is no value. Names of more than 253
+characters are shortened; --json has them whole.
 
 \b
 Exit status:
@@ -129,11 +131,11 @@ def status(
         raise NoAnswerError(str(error)) from None
     rows = rows_of(table)
     snapshot = _snapshot(rows)
-    _refuse_unknown_flakes(flakes, rows)
+    wanted = _flakes_named(flakes, rows)
     chosen = [
         row
         for row in rows
-        if (not flakes or row["flake_name"] in flakes)
+        if (not flakes or row["flake_name"] in wanted)
         and (not statuses or row["deployment_status"] in statuses)
     ]
     counts = Counter(row["deployment_status"] for row in chosen)
@@ -159,16 +161,21 @@ def _age(snapshot: Row) -> float:
     return max(age.total_seconds(), 0.0)
 
 
-def _refuse_unknown_flakes(flakes: Sequence[str], rows: Sequence[Row]) -> None:
+def _flakes_named(flakes: Sequence[str], rows: Sequence[Row]) -> set[str]:
+    """The names of the flakes that are asked for, by name or by what is shown of it."""
     known = {row["flake_name"] for row in rows} - {None}
+    shown = {name: display_name(name) for name in known}
     for flake in flakes:
-        if flake not in known:
-            likely = difflib.get_close_matches(flake, known, n=5) or sorted(known)[:20]
+        if flake not in known and flake not in shown.values():
+            # Of what is shown: comparing texts without end takes time without end.
+            named = sorted(shown.values())
+            likely = difflib.get_close_matches(display_name(flake), named, n=5) or named[:20]
             raise click.BadParameter(
-                f"no system belongs to a flake named {printable(flake)!r}; "
-                f"there is: {', '.join(map(printable, likely)) or 'none'}.",
+                f"no system belongs to a flake named '{display_name(flake)}'; "
+                f"there is: {', '.join(likely) or 'none'}.",
                 param_hint="--flake",
             )
+    return {name for name in known if name in flakes or shown[name] in flakes}
 
 
 def _json_text(snapshot: Row, age: float, counts: Counter[str], shown: Sequence[Row]) -> str:
@@ -190,7 +197,7 @@ def _json_text(snapshot: Row, age: float, counts: Counter[str], shown: Sequence[
 def _summary(snapshot: Row, age: float, counts: Counter[str]) -> list[str]:
     parts = [f"{counts[name]} {name}" for name in DEPLOYMENT_STATUSES if counts[name]]
     return [
-        f"Snapshot of {minute(snapshot['snapshot_at'])}, {duration(age)} old. "
+        f"Snapshot of {to_the_minute(snapshot['snapshot_at'])}, {duration(age)} old. "
         f"Systems: {counts.total()}" + (f" ({', '.join(parts)})" if parts else ""),
         "",
     ]
@@ -209,7 +216,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
             TextColumn("FLAKE", texts("flake_name"), width=24),
             TextColumn("CURRENT", texts("current_commit_hash"), width=8),
             TextColumn("LATEST", texts("latest_commit_hash"), width=8),
-            TextColumn("DEPLOYED", [minute(row["deployment_time"]) for row in rows]),
+            TextColumn("DEPLOYED", [to_the_minute(row["deployment_time"]) for row in rows]),
             TextColumn("REASON", texts("unknown_reason")),
         ],
         Display.of_stdout(),

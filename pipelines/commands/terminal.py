@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from pipelines.printable import printable, shortened
+from assets.publishing.display import LONGEST_NAME, display_name
+from assets.publishing.instants import utc_minute
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,7 +31,7 @@ class Display:
     """What standard output is.
 
     Attributes:
-        is_terminal: a person reads it now: long cells are shortened.
+        is_terminal: a person reads it now: cells are shortened to the width of their column.
         has_colour: colours are wanted (https://no-color.org).
     """
 
@@ -52,7 +53,8 @@ class TextColumn:
     Attributes:
         title: its heading.
         cells: what stands in it, one a row; None is printed as `-`.
-        width: on a terminal, longer cells are shortened to this; None leaves them whole.
+        width: on a terminal, longer cells are shortened to this. Elsewhere, and for None, to
+            `LONGEST_NAME`, so that no name makes the others' lines as long as itself.
         is_number: aligned to the right.
         colours: by cell, the colour it is printed in.
     """
@@ -74,11 +76,8 @@ def table_lines(columns: Sequence[TextColumn], display: Display) -> list[str]:
 
 
 def _padded(column: TextColumn, display: Display, *, is_last: bool) -> list[str]:
-    limit = column.width if display.is_terminal else None
-    texts = [column.title]
-    for cell in column.cells:
-        text = printable(cell or NOTHING)
-        texts.append(text if limit is None else shortened(text, limit))
+    limit = (display.is_terminal and column.width) or LONGEST_NAME
+    texts = [column.title, *(display_name(cell or NOTHING, limit) for cell in column.cells)]
     widths = [_cell_width(text) for text in texts]
     width = 0 if is_last and not column.is_number else max(widths)
     paddings = [" " * (width - taken) for taken in widths]
@@ -127,9 +126,9 @@ def write(lines: Sequence[str]) -> None:
             raise NoAnswerError(f"Can't write the answer: {error.strerror}.") from None
 
 
-def minute(instant: str | None) -> str | None:
-    """Shortens an ISO instant to the minute: `2026-11-23 09:00Z`."""
-    return None if instant is None else f"{instant[:10]} {instant[11:16]}Z"
+def to_the_minute(instant: str | None) -> str | None:
+    """Shortens an ISO instant to the minute: `2026-11-23 09:00 UTC`."""
+    return None if instant is None else utc_minute(dt.datetime.fromisoformat(instant))
 
 
 def now() -> dt.datetime:

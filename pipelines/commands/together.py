@@ -62,7 +62,11 @@ def run_together(
             running[name] = subprocess.Popen(command, env=environment, process_group=0)
         while ended is None and not told.once.wait(_POLL_SECONDS):
             ended = next((name for name, each in running.items() if each.poll() is not None), None)
-        tell("Stopping." if ended is None else f"{ended} ended; stopping the rest.")
+        tell(
+            "Stopping; Ctrl-C again kills."
+            if ended is None
+            else f"{ended} ended; stopping the rest."
+        )
     finally:
         _stop(list(running.values()), told.again)
     return ended

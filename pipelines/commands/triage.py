@@ -5,9 +5,12 @@ from collections import Counter
 from pathlib import Path
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.instants import utc_minute
+from assets.publishing.layout import file_of
 from pipelines.commands.terminal import Display, TextColumn, table_lines
-from pipelines.printable import duration
+from pipelines.durations import duration
 from pipelines.store.published import STATUS_DATASET, read_columns
+from pipelines.units import HOUR
 
 FURTHEST = 5
 
@@ -27,7 +30,7 @@ def triage_lines(reports_dir: Path, date: dt.date, display: Display) -> list[str
         UnreadableReportsError: the day's snapshot can't be read.
     """
     table = read_columns(
-        reports_dir / STATUS_DATASET / f"date={date}" / "data.parquet",
+        reports_dir / file_of(STATUS_DATASET, date),
         [
             "hostname",
             "deployment_status",
@@ -45,7 +48,7 @@ def triage_lines(reports_dir: Path, date: dt.date, display: Display) -> list[str
     # The snapshot is in triage order: the furthest behind come first.
     furthest = [row for row in rows if row["deployment_status"] == "behind"][:FURTHEST]
     lines = [
-        f"{len(rows):,} systems as of {rows[0]['snapshot_at']:%Y-%m-%d %H:%M} UTC",
+        f"{len(rows):,} systems as of {utc_minute(rows[0]['snapshot_at'])}",
         *_indented(
             [
                 TextColumn("status", list(DEPLOYMENT_STATUSES)),
@@ -71,7 +74,7 @@ def _furthest_lines(rows: list[dict[str, object]], display: Display) -> list[str
             TextColumn("flake", [str(row["flake_name"]) for row in rows], width=30),
             TextColumn("environment", [str(row["environment"] or "-") for row in rows], width=20),
             TextColumn("commits", [str(row["commits_behind"]) for row in rows], is_number=True),
-            TextColumn("for", [duration(float(str(row["hours_behind"])) * 3600) for row in rows]),
+            TextColumn("for", [duration(float(str(row["hours_behind"])) * HOUR) for row in rows]),
         ],
         display,
     )

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from pipelines.demo.spec import MODULES, DemoFleet
 from pipelines.demo.text import Integers
+from pipelines.units import DAY, HOUR, MICROSECONDS
 
 Flags = NDArray[np.bool_]
 
-DAY = 86_400
-HOUR = 3_600
 # So that the demo shows hosts that follow automatically as up to date, whatever the time of day.
 _QUIET_BEFORE_UNTIL = 100 * 60
 _FAST_CLOCK = 30 * DAY
@@ -108,7 +107,7 @@ def ragged(counts: NDArray[Any]) -> tuple[Integers, Integers]:
 def draw_commits(spec: DemoFleet, plan: FlakePlan) -> Commits:
     """Draws the commits of all flakes."""
     rng = np.random.default_rng([spec.seed, 1])
-    until = spec.until_us // 10**6
+    until = spec.until_us // MICROSECONDS
     with_commits = plan.ordinary + (plan.undeployed is not None)
     counts = np.zeros(spec.flakes, dtype=np.int64)
     counts[:with_commits] = np.maximum(1, apportion(spec.commits, with_commits))

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.demo.commits import HOUR, Commits, FlakePlan, ragged, tips
+from pipelines.demo.commits import Commits, FlakePlan, ragged, tips
 from pipelines.demo.hosts import Hosts
 from pipelines.demo.spec import DemoFleet, HostKind, Policy
 from pipelines.demo.text import Integers
+from pipelines.units import HOUR, MICROSECONDS
 
 # By Policy: share of the releases that a host takes, and within how many hours it does.
 _TAKEN_BY_POLICY = np.array([0.95, 0.9, 0.12, 0.2])
@@ -79,7 +80,7 @@ class _Stint:
 def draw_events(spec: DemoFleet, plan: FlakePlan, commits: Commits, hosts: Hosts) -> Events:
     """Draws every deployment of every host."""
     rng = np.random.default_rng([spec.seed, 3])
-    until = spec.until_us // 10**6
+    until = spec.until_us // MICROSECONDS
     moves = hosts.kind == HostKind.MOVED_AND_DEPLOYED
     follows = np.isin(hosts.kind, (HostKind.NO_DEPLOYMENT, HostKind.NEW_FLAKE), invert=True)
     at_first, afterwards = np.flatnonzero(follows), np.flatnonzero(moves)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipelines.demo.commits import DAY, Commits, Flags, ragged
+from pipelines.demo.commits import Commits, Flags, ragged
 from pipelines.demo.deployments import Build, Events
 from pipelines.demo.hosts import Hosts
 from pipelines.demo.source_schema import DERIVATION_STATUSES
 from pipelines.demo.spec import NIXOS_RELEASE, PACKAGES, DemoFleet
 from pipelines.demo.tables import configuration_names, seconds
 from pipelines.demo.text import Integers, hex_text, join, mix, store_paths, take
+from pipelines.units import DAY, HOUR, MICROSECONDS
 
 _STATUS_ID = {name: number for number, name, _, _ in DERIVATION_STATUSES}
 _SUCCESSES = [_STATUS_ID[name] for name in ("cache-pushed", "build-complete", "complete")]
@@ -130,8 +131,8 @@ def _package_derivations(spec: DemoFleet, commits: Commits) -> pa.Table:
     rows = spec.package_derivations
     number = np.arange(rows)
     package = rng.integers(0, len(PACKAGES), rows)
-    begin = spec.until_us // 10**6 - spec.days * DAY
-    scheduled = rng.integers(begin, spec.until_us // 10**6 - 3600, rows)
+    begin = spec.until_us // MICROSECONDS - spec.days * DAY
+    scheduled = rng.integers(begin, spec.until_us // MICROSECONDS - HOUR, rows)
     # Most packages are found while building a system, and linked to no commit.
     commit = rng.integers(0, len(commits.id), rows)
     is_linked = (rng.random(rows) < 0.04) & (commits.pushed[commit] < scheduled)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.demo.commits import DAY, FlakePlan, apportion, ragged
+from pipelines.demo.commits import FlakePlan, apportion, ragged
 from pipelines.demo.spec import (
     MODULES,
     NAMING_STYLES,
@@ -24,6 +24,7 @@ from pipelines.demo.spec import (
     Policy,
 )
 from pipelines.demo.text import Integers
+from pipelines.units import DAY, HOUR, MICROSECONDS
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def flake_names(spec: DemoFleet, plan: FlakePlan) -> list[str]:
 def draw_hosts(spec: DemoFleet, plan: FlakePlan) -> Hosts:
     """Draws the hosts."""
     rng = np.random.default_rng([spec.seed, 2])
-    until = spec.until_us // 10**6
+    until = spec.until_us // MICROSECONDS
     rows = spec.systems
     kind = _draw_kinds(rng, spec, plan)
 
@@ -93,7 +94,7 @@ def draw_hosts(spec: DemoFleet, plan: FlakePlan) -> Hosts:
     is_newer = rng.random(rows) < 0.15
     start[is_newer] = rng.integers(begin + 5 * DAY, until - 4 * DAY, is_newer.sum())
     created = start - rng.integers(100 * DAY, 700 * DAY, rows)
-    created[is_newer] = start[is_newer] - rng.integers(600, 6 * 3600, is_newer.sum())
+    created[is_newer] = start[is_newer] - rng.integers(600, 6 * HOUR, is_newer.sum())
     waiting = kind == HostKind.NO_DEPLOYMENT
     created[waiting] = until - rng.integers(DAY, 12 * DAY, waiting.sum())
 

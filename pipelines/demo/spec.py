@@ -5,7 +5,7 @@ Does not belong here: drawing anything at random.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 from pipelines.demo.source_schema import Generation
@@ -67,7 +67,7 @@ class DemoFleet:
     def until_us(self) -> int:
         """`until` in microseconds since 1970, exactly."""
         since_epoch = self.until - datetime(1970, 1, 1, tzinfo=UTC)
-        return (since_epoch.days * 86_400 + since_epoch.seconds) * 10**6 + since_epoch.microseconds
+        return since_epoch // timedelta(microseconds=1)
 
     def per_host(self, wanted: int | None, usual: int, budget: int, least: int) -> int:
         """`wanted`, or else `usual` unless so many hosts would have more than `budget` rows."""

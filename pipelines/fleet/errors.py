@@ -3,10 +3,10 @@
 No exception here carries the URL, a password or the driver's exception: they end up in event logs.
 """
 
-from assets.publishing.interfaces import SourceUnreadable
+from assets.publishing.interfaces import OutsideFailure
 
 
-class FleetDatabaseError(SourceUnreadable):
+class FleetDatabaseError(OutsideFailure):
     """The fleet database can't be read; `retryable` says whether trying again may help."""
 
 

@@ -4,52 +4,31 @@ Belongs here: the order of events of an extract. Does not belong here: where its
 business), and whether what was read makes sense (the asset checks' business).
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 
 import pyarrow as pa
 from pydantic import SecretStr
 
 from assets.compute.quarantine import sort_batch
-from assets.publishing.interfaces import ExtractSink
-from assets.schemas import QUARANTINE
+from assets.publishing.interfaces import ExtractSink, ExtractSummary
+from assets.schemas import OPTIONAL_TABLES, QUARANTINE, REQUIRED_TABLES, SOURCE_TABLES
 from assets.schemas.dictionary import Dataset
+from assets.schemas.source import DERIVATIONS, SYSTEM_STATES
 from pipelines.fleet import queries
 from pipelines.fleet.connection import FleetConnection
-from pipelines.fleet.errors import FleetDatabaseUnavailable
-from pipelines.fleet.preflight import FleetShape, Generation, inspect_fleet
+from pipelines.fleet.errors import FleetDatabaseError, FleetDatabaseUnavailable
+from pipelines.fleet.preflight import SCHEMA, FleetShape, inspect_fleet
 from pipelines.fleet.quarantine import QuarantineLog
+from pipelines.fleet.reported_paths import ReportedPaths
 
 # Large enough that a batch costs little, small enough that a few of them are nothing.
 BATCH_BYTES = 16 * 2**20
+PATHS_A_LOOK_UP = 1_000
 
-
-@dataclass(frozen=True)
-class ExtractSummary:
-    """What one extract found; for every table, rows read = rows staged + rows quarantined.
-
-    Attributes:
-        extracted_at: the instant, by the server's clock, as of which all tables were read (UTC).
-        generation: of the fleet's schema.
-        server_version: of PostgreSQL, as it counts: 180004 for 18.4.
-        rows_read: by table, `package` derivations aside.
-        rows_staged: by table.
-        rows_quarantined: by table.
-        values_cleared: by `table.column`, dispensable values that were out of range and are null.
-        optional_tables: names of the optional tables that were read.
-        notes: why other optional tables that exist were not, and what to do.
-    """
-
-    extracted_at: datetime
-    generation: Generation
-    server_version: int
-    rows_read: Mapping[str, int]
-    rows_staged: Mapping[str, int]
-    rows_quarantined: Mapping[str, int]
-    values_cleared: Mapping[str, int]
-    optional_tables: tuple[str, ...]
-    notes: tuple[str, ...]
+# What hosts report comes first: by it we know which package derivations are needed.
+_READING_ORDER = sorted(SOURCE_TABLES, key=lambda table: (table != SYSTEM_STATES, table.name))
 
 
 class FleetDatabase:
@@ -62,6 +41,7 @@ class FleetDatabase:
         lock_timeout: timedelta = timedelta(seconds=10),
         statement_timeout: timedelta = timedelta(minutes=10),
         transaction_timeout: timedelta = timedelta(minutes=30),
+        patience: timedelta = timedelta(seconds=60),
         batch_bytes: int = BATCH_BYTES,
     ) -> None:
         """Connects to nothing yet.
@@ -72,12 +52,14 @@ class FleetDatabase:
             statement_timeout: how long reading one table may take, and how long we may be idle.
             transaction_timeout: how long the whole may take (PostgreSQL 17 and newer), during which
                 the owner can't change the tables' shape.
+            patience: how long the server may send nothing at all before it is given up on.
             batch_bytes: about how large a record batch is.
         """
         self._url = url
         self._lock_timeout = lock_timeout
         self._statement_timeout = statement_timeout
         self._transaction_timeout = transaction_timeout
+        self._patience = patience
         self._batch_bytes = batch_bytes
 
     def __repr__(self) -> str:
@@ -93,9 +75,9 @@ class FleetDatabase:
         Raises:
             FleetDatabaseMisconfigured: a person must correct URL, password, privileges or schema.
             FleetDatabaseUnavailable: unreachable, busy, locked or lost on the way; try again.
-            TooManyUnusableRows: over 1 % of a table's rows; what the sink was given is worthless.
+            TooManyUnusableRows: of a required table; what the sink was given is worthless.
         """
-        with FleetConnection(self._url) as connection:
+        with FleetConnection(self._url, self._patience) as connection:
             connection.run(*queries.begin_look_around(self._statement_timeout))
             expected = inspect_fleet(connection)
             connection.run(queries.END)
@@ -105,7 +87,8 @@ class FleetDatabase:
                     lock_timeout=self._lock_timeout,
                     statement_timeout=self._statement_timeout,
                     transaction_timeout=self._transaction_timeout,
-                )
+                ),
+                longer=self._lock_timeout,
             )
             [transaction] = connection.query(queries.EXTRACTED_AT)
             extracted_at: datetime = transaction["extracted_at"]
@@ -115,15 +98,25 @@ class FleetDatabase:
                 raise FleetDatabaseUnavailable(
                     "The tables of the fleet database change just now (a migration?)."
                 )
-            with QuarantineLog(extracted_at) as log:
-                # By name, which is the order of the quarantine.
-                for dataset in sorted(shape.tables, key=lambda table: table.name):
-                    batches = self._read(connection, dataset, shape, log)
+            notes = list(shape.notes)
+            read: list[Dataset] = []
+            with QuarantineLog(extracted_at) as log, ReportedPaths() as reported:
+                for dataset in _READING_ORDER:
+                    if dataset not in shape.tables:
+                        continue
+                    batches = self._read(connection, dataset, shape, log, reported)
+                    if dataset in OPTIONAL_TABLES:
+                        usable = _read_if_possible(connection, dataset, batches, log)
+                        if isinstance(usable, str):
+                            notes.append(usable)
+                            continue
+                        batches = usable
                     sink.write(dataset, batches)
                     _require_exhausted(batches, dataset)
+                    read.append(dataset)
                 # Before the sink's last work, so that the owner's tables are free again.
                 connection.run(queries.END)
-                log.require_few()
+                log.require_few(REQUIRED_TABLES)
                 quarantined = log.batches()
                 sink.write(QUARANTINE, quarantined)
                 _require_exhausted(quarantined, QUARANTINE)
@@ -131,33 +124,76 @@ class FleetDatabase:
             extracted_at=extracted_at,
             generation=shape.generation,
             server_version=shape.server_version,
-            rows_read=_by_table(log.rows_read, shape),
-            rows_staged=_by_table(log.rows_staged, shape),
-            rows_quarantined=_by_table(log.rows_quarantined, shape),
+            rows_read=_by_table(log.rows_read, read),
+            rows_staged=_by_table(log.rows_staged, read),
+            rows_quarantined=_by_table(log.rows_quarantined, read),
             values_cleared=dict(log.values_cleared),
-            optional_tables=shape.optional_tables,
-            notes=shape.notes,
+            optional_tables=tuple(table.name for table in read if table in OPTIONAL_TABLES),
+            notes=tuple(notes),
         )
 
     def _read(
-        self, connection: FleetConnection, dataset: Dataset, shape: FleetShape, log: QuarantineLog
+        self,
+        connection: FleetConnection,
+        dataset: Dataset,
+        shape: FleetShape,
+        log: QuarantineLog,
+        reported: ReportedPaths,
     ) -> Iterator[pa.RecordBatch]:
         [key] = dataset.key
-        statement = queries.select_table(dataset, shape)
-        for batch in connection.stream(statement, self._batch_bytes):
-            parted = sort_batch(
-                batch,
-                dataset.arrow_schema,
-                key=key,
-                dispensable=queries.DISPENSABLE_COLUMNS.get(dataset.name, ()),
-            )
-            log.add(dataset, parted, shape.source_columns[dataset.name])
-            if len(parted.usable):
-                yield parted.usable
+        table = f"{SCHEMA}.{dataset.name}"
+        statements = iter([queries.select_table(dataset, shape)])
+        if dataset == DERIVATIONS:
+            statements = chain(statements, _packages_that_explain(reported, shape))
+        for statement in statements:
+            for batch in connection.stream(statement, table, self._batch_bytes):
+                parted = sort_batch(
+                    batch,
+                    dataset.arrow_schema,
+                    key=key,
+                    paths=queries.PATH_COLUMNS.get(dataset.name, ()),
+                    dispensable=queries.DISPENSABLE_COLUMNS.get(dataset.name, ()),
+                )
+                log.add(dataset, parted, shape.source_columns[dataset.name])
+                reported.note(dataset, parted.usable)
+                if len(parted.usable):
+                    yield parted.usable
 
 
-def _by_table(counts: Mapping[str, int], shape: FleetShape) -> dict[str, int]:
-    return {table.name: counts[table.name] for table in shape.tables}
+def _packages_that_explain(reported: ReportedPaths, shape: FleetShape) -> Iterator[str]:
+    """The statements that look up the paths which no derivation read so far has.
+
+    Made only once those have been read, which is when the first of them is asked for.
+    """
+    for paths in reported.unexplained(PATHS_A_LOOK_UP):
+        yield queries.select_packages(paths, shape)
+
+
+def _read_if_possible(
+    connection: FleetConnection,
+    dataset: Dataset,
+    batches: Iterator[pa.RecordBatch],
+    log: QuarantineLog,
+) -> Iterator[pa.RecordBatch] | str:
+    """Reads an optional table whole; gives instead the reason why it counts as absent."""
+    connection.run("SAVEPOINT optional_table")
+    try:
+        read = list(batches)
+    except FleetDatabaseError as error:
+        # Raises where the connection is gone, which is no fault of the table.
+        connection.run("ROLLBACK TO SAVEPOINT optional_table")
+        fault = str(error)
+    else:
+        problem = log.too_many(dataset)
+        if problem is None:
+            return iter(read)
+        fault = f"too much of it can't be used.\n{problem}"
+    log.forget(dataset)
+    return f"The optional table {SCHEMA}.{dataset.name} counts as absent: {fault}"
+
+
+def _by_table(counts: Mapping[str, int], tables: Sequence[Dataset]) -> dict[str, int]:
+    return {table.name: counts[table.name] for table in tables}
 
 
 def _require_exhausted(batches: Iterator[pa.RecordBatch], dataset: Dataset) -> None:

@@ -128,7 +128,7 @@ def inspect_fleet(connection: FleetConnection) -> FleetShape:
             note = f"The optional table {SCHEMA}.{dataset.name} is not read: {reasons}."
             notes.append(" ".join([note, *(["To read it:", *remedies] if remedies else [])]))
     if faults:
-        raise FleetDatabaseMisconfigured(_report(faults, connection.server.name))
+        raise FleetDatabaseMisconfigured(_report(faults, connection.address.name))
     return FleetShape(
         generation=_generation(found[SYSTEM_STATES.name]),
         server_version=int(str(session["server_version"])),

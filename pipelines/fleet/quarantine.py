@@ -7,7 +7,7 @@ too much is missing. Does not belong here: deciding which rows they are
 
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -15,12 +15,16 @@ from typing import Self
 import pyarrow as pa
 
 from assets.compute.quarantine import SortedBatch, UnusableRow
+from assets.publishing.display import display_name
 from assets.schemas import QUARANTINE
 from assets.schemas.dictionary import Dataset
+from assets.schemas.source import SYSTEM_STATES
 from pipelines.fleet.errors import TooManyUnusableRows
 from pipelines.fleet.preflight import SCHEMA
 
+# More than the one and more than the other: a few rows stop nothing, however small the table.
 LARGEST_UNUSABLE_SHARE = 0.01
+LARGEST_UNUSABLE_COUNT = 10
 
 _EXAMPLES_SHOWN = 3
 _LONGEST_EXAMPLE = 60
@@ -45,6 +49,9 @@ class QuarantineLog:
         self._extracted_at = extracted_at
         self._faults: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
         self._examples: dict[tuple[str, str, str], list[UnusableRow]] = defaultdict(list)
+        self._hosts: set[str] = set()
+        # None stands for whoever reported under a name that can't be read.
+        self._hosts_at_fault: set[str | None] = set()
         self._file = tempfile.SpooledTemporaryFile(max_size=_BYTES_IN_MEMORY)  # noqa: SIM115 -- closed by __exit__
         self._writer = pa.ipc.new_stream(self._file, QUARANTINE.arrow_schema)
 
@@ -77,6 +84,9 @@ class QuarantineLog:
         self.rows_quarantined[table] += len(batch.unusable)
         for column, count in batch.cleared.items():
             self.values_cleared[f"{table}.{column}"] += count
+        if dataset == SYSTEM_STATES:
+            self._hosts.update(batch.usable["hostname"].unique().to_pylist())
+            self._hosts_at_fault.update(row.hostname for row in batch.unusable)
         rows = []
         for number, row in enumerate(batch.unusable, first_number):
             column = source_columns[row.column] or row.column
@@ -93,48 +103,61 @@ class QuarantineLog:
                     "reason": row.reason,
                     "raw_text": row.raw_text,
                     "extracted_at": self._extracted_at,
+                    "hostname": row.hostname,
                 }
             )
         if rows:
             self._writer.write_batch(pa.RecordBatch.from_pylist(rows, QUARANTINE.arrow_schema))
 
-    def require_few(self) -> None:
+    def require_few(self, tables: Iterable[Dataset]) -> None:
         """Refuses an extract of which too much can't be used.
 
         Raises:
-            TooManyUnusableRows: over 1 % of the rows of any one table.
+            TooManyUnusableRows: of any of the tables.
         """
-        too_many = [
-            table
-            for table, count in self.rows_quarantined.items()
-            if count > LARGEST_UNUSABLE_SHARE * self.rows_read[table]
-        ]
-        if too_many:
+        problems = [problem for table in tables if (problem := self.too_many(table)) is not None]
+        if problems:
             raise TooManyUnusableRows(
-                f"Over {LARGEST_UNUSABLE_SHARE:.0%} of a table's rows can't be used, so nothing is "
-                "published:\n"
-                + "\n".join(line for table in too_many for line in self._described(table))
+                "So much of a table can't be used that nothing is published:\n"
+                + "\n".join(problems)
                 + "\nCorrect or delete these rows in the fleet database, then run again."
             )
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """The quarantined rows, in the order of the tables and within them as they were met."""
-        self._writer.close()
-        self._file.seek(0)
-        yield from pa.ipc.open_stream(self._file)
+    def too_many(self, dataset: Dataset) -> str | None:
+        """Says what is wrong with a table of which too much can't be used; None of any other.
 
-    def _described(self, table: str) -> Iterator[str]:
-        unusable, read = self.rows_quarantined[table], self.rows_read[table]
-        yield f"  - {SCHEMA}.{table}: {unusable:,} of {read:,} rows ({unusable / read:.1%})"
+        Too much is more than 1 % and more than 10 of its rows. In `system_states` hosts are counted
+        and not rows, so that no host can keep the others from being published by what it reports.
+        """
+        table = dataset.name
+        unusable, of, what = self.rows_quarantined[table], self.rows_read[table], "rows"
+        if dataset == SYSTEM_STATES:
+            hosts = self._hosts | self._hosts_at_fault
+            unusable, of, what = len(self._hosts_at_fault), len(hosts), "hosts"
+        if unusable <= max(LARGEST_UNUSABLE_COUNT, LARGEST_UNUSABLE_SHARE * of):
+            return None
+        lines = [f"  - {SCHEMA}.{table}: {unusable:,} of {of:,} {what} ({unusable / of:.1%})"]
         for (column, reason), count in self._faults[table].most_common():
             examples = "; ".join(
-                f"{row.row_key or 'unreadable key'}: {_excerpt(row.raw_text)}"
+                f"{display_name(row.row_key or 'unreadable key', _LONGEST_EXAMPLE)}: "
+                f"'{display_name(row.raw_text, _LONGEST_EXAMPLE)}'"
                 for row in self._examples[table, column, reason]
             )
-            yield f"    {SCHEMA}.{table}.{column}: {count:,} {reason} (by key, {examples})"
+            lines.append(f"    {SCHEMA}.{table}.{column}: {count:,} {reason} (by key, {examples})")
+        return "\n".join(lines)
 
+    def forget(self, dataset: Dataset) -> None:
+        """Takes back what was written down of a table that counts as absent."""
+        for counts in (self.rows_read, self.rows_staged, self.rows_quarantined):
+            del counts[dataset.name]
+        for column in dataset.column_names:
+            del self.values_cleared[f"{dataset.name}.{column}"]
 
-def _excerpt(text: str) -> str:
-    """A hostile value, fit for a log: no control characters, not without end."""
-    shown = text if len(text) <= _LONGEST_EXAMPLE else f"{text[:_LONGEST_EXAMPLE]}…"
-    return ascii(shown)
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The quarantined rows, by table and within it as they were met."""
+        self._writer.close()
+        for table in sorted(name for name, rows in self.rows_quarantined.items() if rows):
+            self._file.seek(0)
+            for batch in pa.ipc.open_stream(self._file):
+                if batch["source_table"][0].as_py() == f"{SCHEMA}.{table}":
+                    yield batch

@@ -2,42 +2,26 @@
 
 Belongs here: the exceptions, the one place that opens a connection, and the translation of
 PostgreSQL's errors. Does not belong here: any table or row of ours.
-
-The database's URL may hold a password, and libpq quotes parts of a malformed URL in its messages.
-So what libpq says about connecting is never passed on, only what this module concludes from it.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from assets.publishing.display import display_sentence
 from assets.publishing.interfaces import OutsideFailure
+from pipelines.postgres.address import Address, MalformedAddress
+from pipelines.postgres.faults import Cause, cause_of
+from pipelines.postgres.refusal import Refusal
+from pipelines.postgres.session import PINNED, Stalled, connect, milliseconds, set_local
 
-# A server that vanishes without a word is noticed after a minute, not after the kernel's two hours.
-_CONNECTION_DEFAULTS: dict[str, str | int | None] = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "fallback_application_name": "flakelag",
-}
-
-_MALFORMED = re.compile(
-    r'missing (key/value separator )?"="|unexpected|codec|'
-    r"invalid (port|integer|URI|percent|connection|\w+ value)"
-)
-
-# A writer that waits longer than this waits for somebody who hangs, not for somebody who works. The
-# server ends a transaction of ours that hangs, so that a stopped process never blocks the next run.
-_SESSION_SETTINGS = """
-    SET LOCAL TIME ZONE 'UTC';
-    SET LOCAL lock_timeout = '60s';
-    SET LOCAL idle_in_transaction_session_timeout = '5min';
-"""
+_SETTING = "HISTORY_DATABASE_URL"
+# A writer that waits longer than this waits for somebody who hangs, not for somebody who works.
+_LOCK_TIMEOUT = timedelta(seconds=60)
+_NO_SUCH_DATABASE = "3D000"
 
 
 class HistoryDatabaseError(OutsideFailure):
@@ -67,7 +51,7 @@ class HistoryDataError(HistoryDatabaseError):
 
 
 @contextmanager
-def transaction(url: SecretStr, doing: str) -> Iterator[psycopg.Connection]:
+def transaction(url: SecretStr, doing: str, patience: timedelta) -> Iterator[psycopg.Connection]:
     """Opens a connection of its own for one READ COMMITTED transaction, committed at the end.
 
     Everything is SET LOCAL and nothing is prepared, so that it also works through a pooler in
@@ -76,117 +60,91 @@ def transaction(url: SecretStr, doing: str) -> Iterator[psycopg.Connection]:
     Args:
         url: of the history database.
         doing: what the transaction does, for messages ("replacing days of deployment_history").
+        patience: the longest wait for any one answer.
 
     Raises:
         HistoryDatabaseError: one of its kinds, in place of every error of psycopg.
     """
-    connection = _connect(url)
-    if isinstance(connection, HistoryDatabaseError):
-        raise connection
-    try:
-        with connection:
-            connection.execute(_SESSION_SETTINGS)
-            yield connection
-    except psycopg.Error as error:
-        raise _explained(error, doing, describe_target(url)) from None
-
-
-def describe_target(url: SecretStr) -> str:
-    """Names the database and its server where that can't show a part of a password.
-
-    A password with an unescaped `@`, `/` or `?` makes libpq take a part of it for the host or the
-    database: then the answer names the setting only.
-    """
-    raw = url.get_secret_value()
-    unnamed = "the history database (HISTORY_DATABASE_URL)"
-    if "://" in raw:
-        rest = raw.split("://", 1)[1]
-        authority_length = min(
-            (rest.index(sign) for sign in "/?" if sign in rest), default=len(rest)
-        )
-        if "@" in rest[authority_length:] or rest[:authority_length].count("@") > 1:
-            return unnamed
-    try:
-        parameters = conninfo_to_dict(raw)
-    except (psycopg.Error, UnicodeError):
-        return unnamed
-    host = str(parameters.get("host") or "the local socket")
-    port = str(parameters.get("port") or "")
-    where = f"{host}:{port}" if port.isdigit() else host
-    name = parameters.get("dbname")
-    return f'the history database "{name}" on {where}' if name else f"{unnamed} on {where}"
-
-
-def _connect(url: SecretStr) -> psycopg.Connection | HistoryDatabaseError:
-    """Returns a failure, for a frame to raise that does not have the password in its variables."""
-    try:
-        given = conninfo_to_dict(url.get_secret_value())
-        # Whatever the locale of the server or of this machine says, we send and read UTF-8.
-        encoding = {"client_encoding": "UTF8"}
-        conninfo = make_conninfo("", **(_CONNECTION_DEFAULTS | given | encoding))
-        connection = psycopg.connect(conninfo, prepare_threshold=None)
-    except (psycopg.Error, UnicodeError) as error:
-        return _refusal(str(error), describe_target(url))
+    address = _address(url)
+    connection = connect(address, patience)
+    if isinstance(connection, Refusal):
+        raise _refused(connection, address)
     # Whatever the database's default is: the guards read what others have just committed.
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-    return connection
+    try:
+        with connection:
+            for statement in set_local(_settings(patience)):
+                connection.execute(statement.encode())
+            yield connection
+    except Stalled as error:
+        problem = (
+            f"{_target(address)} fell silent while {doing}: {error}. DATABASE_STALL_SECONDS says "
+            "how long to wait. Nothing is known to be committed."
+        )
+    except psycopg.Error as error:
+        raise _explained(error, doing, _target(address)) from None
+    else:
+        return
+    raise HistoryUnavailableError(problem)
 
 
-def _refusal(said: str, target: str) -> HistoryDatabaseError:
-    """Concludes from libpq's words why no connection came about; libpq gives no error code."""
-    if _MALFORMED.search(said):
-        return HistoryAccessError(
-            "HISTORY_DATABASE_URL can't be read as a PostgreSQL URL. It looks like "
-            "postgresql://user:password@host:5432/database; write `@`, `/`, `?`, `#`, `%` and `:` "
-            "in a password as %40, %2F, %3F, %23, %25 and %3A."
-        )
-    if "password authentication failed" in said or "no password supplied" in said:
-        return HistoryAccessError(
-            f"{target} refuses the user or password. Check HISTORY_DATABASE_URL, or the file that "
-            "PGPASSFILE names."
-        )
-    if "pg_hba.conf" in said:
-        return HistoryAccessError(
-            f"{target} does not let this user in from this machine: the server's pg_hba.conf has "
-            "no entry for it (or asks for SSL: add sslmode=require to HISTORY_DATABASE_URL)."
-        )
-    if "FATAL" in said and "does not exist" in said:
-        return HistoryAccessError(
-            f"{target} does not exist, or its role does not. Create it with "
-            "createdb --encoding=UTF8 --template=template0, or check HISTORY_DATABASE_URL."
-        )
-    if "FATAL" in said:
-        return HistoryUnavailableError(
-            f"{target} takes no connection now; the server's log says why. It may be starting up "
-            "or have too many connections."
-        )
-    return HistoryUnavailableError(
-        f"{target} can't be reached. Check that the server runs and accepts connections from here, "
-        "and the host and port in HISTORY_DATABASE_URL."
-    )
+def _settings(patience: timedelta) -> dict[str, str]:
+    # The server ends what we no longer wait for, so that it never blocks the next run; somewhat
+    # earlier than we, so that it can say why.
+    sooner = 0.8 * patience
+    return {
+        **PINNED,
+        "lock_timeout": milliseconds(min(_LOCK_TIMEOUT, sooner)),
+        "statement_timeout": milliseconds(sooner),
+        "idle_in_transaction_session_timeout": milliseconds(5 * patience),
+        "tcp_user_timeout": milliseconds(patience),
+    }
+
+
+def _address(url: SecretStr) -> Address:
+    try:
+        return Address.of(url, _SETTING)
+    except MalformedAddress as error:
+        problem = str(error)
+    raise HistoryAccessError(problem)
+
+
+def _target(address: Address) -> str:
+    return f"The history database ({address.name or address.setting})"
+
+
+def _refused(refusal: Refusal, address: Address) -> HistoryDatabaseError:
+    said = refusal.in_words(address)
+    if refusal.passes:
+        return HistoryUnavailableError(f"{_target(address)} can't be reached: {said}")
+    if refusal.state == _NO_SUCH_DATABASE:
+        said += " Make the database with createdb --encoding=UTF8 --template=template0."
+    return HistoryAccessError(f"{_target(address)} lets nobody in this way: {said}")
 
 
 def _explained(error: psycopg.Error, doing: str, target: str) -> HistoryDatabaseError:
     """Translates an error of an open connection; the server's words hold none of our secrets."""
     said = error.diag.message_primary
+    said = None if said is None else display_sentence(said)
     state = error.sqlstate or ""
-    if said is None or state[:2] in {"08", "57"}:
+    cause = cause_of(state)
+    if cause is Cause.LOST:
         return HistoryUnavailableError(f"{target} went away while {doing}. Nothing was committed.")
-    if state in {"40001", "40P01", "55P03", "25P03", "25P04"}:
+    if cause is Cause.BUSY:
         return HistoryUnavailableError(
             f"{target} was busy while {doing} ({said}). Nothing was committed; try again, and look "
             "for a session that holds a lock in pg_stat_activity."
         )
-    if state[:2] == "53":
+    if cause is Cause.FULL:
         return HistoryUnavailableError(
             f"{target} lacks resources while {doing}: {said}. Nothing was committed."
         )
-    if state == "25006":
+    if cause is Cause.READ_ONLY:
         return HistoryReadOnlyError(
             f"{target} accepts no writes ({said}): it is a standby, or "
             "default_transaction_read_only is on. Point HISTORY_DATABASE_URL at the primary."
         )
-    if state == "42501":
+    if cause is Cause.FORBIDDEN:
         return HistoryAccessError(
             f"{target} refused while {doing}: {said}. The role of HISTORY_DATABASE_URL must own "
             "schema flakelag and what is in it: ALTER SCHEMA flakelag OWNER TO <role>; and "

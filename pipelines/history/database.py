@@ -12,13 +12,14 @@ import psycopg
 import pyarrow as pa
 from pydantic import SecretStr
 
+from assets.publishing.display import display_sentence
+from assets.publishing.interfaces import LoadOutcome
 from assets.schemas.dictionary import Dataset
 from pipelines.history import migration
 from pipelines.history.connection import HistoryDataError, transaction
 from pipelines.history.replacement import (
     CURRENT,
     Load,
-    LoadOutcome,
     Replacement,
     end_of_day,
 )
@@ -31,15 +32,23 @@ class HistoryDatabase:
     Every call may raise a kind of `HistoryDatabaseError`; no exception shows the URL's password.
     """
 
-    def __init__(self, url: SecretStr, schema: HistorySchema = HISTORY) -> None:
+    def __init__(
+        self,
+        url: SecretStr,
+        schema: HistorySchema = HISTORY,
+        *,
+        patience: dt.timedelta = dt.timedelta(seconds=60),
+    ) -> None:
         """Connects to nothing yet.
 
         Args:
             url: libpq URI of a database that the role owns or has CREATE on.
             schema: what is kept there.
+            patience: how long any one statement may take.
         """
         self._url = url
         self._schema = schema
+        self._patience = patience
 
     def migrate(self, *, set_database_search_path: bool = False) -> list[str]:
         """Creates the schema, tables and views, or adds what they lack; quick if that is nothing.
@@ -55,16 +64,11 @@ class HistoryDatabase:
             HistoryAccessError: the role lacks a privilege; names the GRANT.
             HistorySchemaError: a table is not what this version can write to; names the column.
         """
-        with transaction(self._url, f"setting up schema {SCHEMA}") as connection:
+        doing = f"setting up schema {SCHEMA}"
+        with transaction(self._url, doing, self._patience) as connection:
             return migration.migrate(
                 connection, self._schema, set_database_search_path=set_database_search_path
             )
-
-    def replace_day(
-        self, dataset: Dataset, date: dt.date, rows: pa.Table, *, extracted_at: dt.datetime
-    ) -> LoadOutcome:
-        """Replaces one day (UTC); see `replace_days`."""
-        return self.replace_days(dataset, [date], rows, extracted_at=extracted_at)[date]
 
     def replace_days(
         self,
@@ -124,7 +128,7 @@ class HistoryDatabase:
         """
         table = self._schema.table(dataset)
         if table.time_column is not None:
-            raise ValueError(f"{dataset.name} is divided into days; use replace_day")
+            raise ValueError(f"{dataset.name} is divided into days; use replace_days")
         _require_fit(dataset, rows)
         load = Load(CURRENT, snapshot_at, extracted_at, rows.num_rows)
         return self._replace(table, rows, [load])[CURRENT]
@@ -132,13 +136,14 @@ class HistoryDatabase:
     def _replace(
         self, table: HistoryTable, rows: pa.Table, loads: list[Load]
     ) -> dict[str, LoadOutcome]:
-        with transaction(self._url, f"replacing rows of {table.dataset.name}") as connection:
+        doing = f"replacing rows of {table.dataset.name}"
+        with transaction(self._url, doing, self._patience) as connection:
             try:
                 return Replacement(connection, table, loads).run(rows)
             except psycopg.errors.UniqueViolation as error:
                 raise HistoryDataError(
                     f"Two rows for {SCHEMA}.{table.dataset.name} have the same key: "
-                    f"{error.diag.message_detail} Nothing was written."
+                    f"{display_sentence(error.diag.message_detail or '')} Nothing was written."
                 ) from None
 
 

@@ -21,6 +21,7 @@ from psycopg.rows import class_row
 from pyarrow import csv
 
 from assets.publishing.conformity import rows_in_words
+from assets.publishing.interfaces import LoadOutcome
 from assets.publishing.replacement import Outcome
 from pipelines.history.schema import (
     LOADS,
@@ -34,25 +35,6 @@ from pipelines.history.schema import (
 CURRENT = "current"
 _ROWS_PER_CHUNK = 20_000
 _STAGED = sql.Identifier("pg_temp", "staged")
-
-
-@dataclass(frozen=True)
-class LoadOutcome:
-    """What became of the rows handed over for a day, or for a table of current rows.
-
-    Attributes:
-        decision: as for a published file; `PUBLISHED` means that they were taken.
-        reason: the same for a person, with the particulars.
-        rows: how many rows the day, or the table, has now.
-        added: rows that were new or differed.
-        removed: rows that went or differed.
-    """
-
-    decision: Outcome
-    reason: str
-    rows: int
-    added: int = 0
-    removed: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,28 @@
 """Dagster's instance: its folder made ready, one `dagster.yaml` for each kind of storage."""
 
 import os
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
+from assets.publishing.layout import VAR_FOLDERS
+from pipelines.files import (
+    PRIVATE_FILE,
+    advice,
+    create_file,
+    make_private,
+    open_folder,
+    write_all,
+)
 from pipelines.settings import Settings
 
 Storage = Literal["sqlite", "postgres"]
+
+
+HOME_SETTING = "DAGSTER_HOME (or FLAKELAG_VAR_DIR)"
 
 
 class InstanceUnusableError(Exception):
@@ -17,7 +30,7 @@ class InstanceUnusableError(Exception):
 
 
 def prepare_instance(settings: Settings) -> Path:
-    """Makes the instance folder ready.
+    """Makes the instance folder ready, and nobody else's.
 
     A `dagster.yaml` that was made here and that nobody changed follows the settings, so that
     setting `DAGSTER_POSTGRES_URL` is all it takes. Any other one is left as it is.
@@ -26,28 +39,45 @@ def prepare_instance(settings: Settings) -> Path:
         The folder: what `DAGSTER_HOME` must name.
 
     Raises:
-        InstanceUnusableError: the folder can't be made or written to, or what is in its
-            `dagster.yaml` can't be read.
+        InstanceUnusableError: the folder can't be made or written to, or its `dagster.yaml` is not
+            readable.
     """
     folder = settings.instance_dir
     wanted: Storage = "sqlite" if settings.dagster_postgres_url is None else "postgres"
     other: Storage = "postgres" if wanted == "sqlite" else "sqlite"
     configuration = folder / "dagster.yaml"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if settings.dagster_home is None:
+            make_private(settings.flakelag_var_dir, VAR_FOLDERS)
         # A link that leads nowhere is there, too.
         is_there = configuration.is_symlink() or configuration.exists()
-        if not is_there or _readable(configuration) == _template(other):
-            # Beside and then renamed: another command may be starting and reading it.
-            beside = folder / f".dagster.yaml.{os.getpid()}"
-            beside.write_text(_template(wanted), "utf-8")
-            beside.replace(configuration)
+        held = _readable(configuration) if is_there else None
+        if settings.dagster_home is None or held in (_template(wanted), _template(other)):
+            make_private(folder)
+        else:
+            # Somebody's own; it becomes ours if it is empty.
+            make_private(folder, holding=())
+        if held in (None, _template(other)):
+            _write_beside(folder, configuration.name, _template(wanted))
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise InstanceUnusableError(
-            f"Can't make Dagster's folder {folder} ready: {error.strerror}. Set DAGSTER_HOME (or "
-            "FLAKELAG_VAR_DIR) to a folder that can be written to."
+            f"Can't make Dagster's folder {folder} ready: {reason}. "
+            f"{advice(error.errno, HOME_SETTING)}"
         ) from None
     return folder
+
+
+def _write_beside(folder: Path, name: str, text: str) -> None:
+    """Replaces a file whole: another command may be starting and reading it."""
+    beside = f".{name}.{os.getpid()}"
+    with open_folder(folder) as opened:
+        try:
+            write_all(create_file(opened, beside, PRIVATE_FILE), text.encode())
+            os.rename(beside, name, src_dir_fd=opened, dst_dir_fd=opened)
+        finally:
+            with suppress(OSError):
+                os.unlink(beside, dir_fd=opened)
 
 
 def _readable(configuration: Path) -> str:

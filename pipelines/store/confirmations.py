@@ -12,20 +12,22 @@ import json
 import logging
 from pathlib import Path
 
-from pipelines.store.atomic_files import explaining, make_folder
+from assets.publishing.layout import file_of, record_of
+from pipelines.store.atomic_files import AtomicFiles
 
 _logger = logging.getLogger(__name__)
 
 
 class Confirmations:
-    """The records under one folder: one small file a partition. The caller holds its lock."""
+    """The records: one small file a partition. The caller holds the lock of the partition."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, files: AtomicFiles) -> None:
+        self._files = files
 
     def record(
         self,
-        partition: str,
+        dataset: str,
+        date: dt.date,
         *,
         extracted_at: dt.datetime,
         confirmed_extracted_at: dt.datetime,
@@ -34,7 +36,8 @@ class Confirmations:
         """Writes down that an extract gave the rows that are published.
 
         Args:
-            partition: "dataset/date=YYYY-MM-DD".
+            dataset: its name.
+            date: the day (UTC).
             extracted_at: as the footer of the published file has it.
             confirmed_extracted_at: of the extract that gave the same rows.
             run_id: of the run that computed them.
@@ -42,22 +45,19 @@ class Confirmations:
         Raises:
             ReportStoreError: the disk is full, and the like.
         """
-        path = self._path(partition)
+        path = self._path(dataset, date)
         record = {
             "extracted_at": extracted_at.astimezone(dt.UTC).isoformat(),
             "confirmed_extracted_at": confirmed_extracted_at.astimezone(dt.UTC).isoformat(),
             "confirmed_by_run": run_id,
         }
-        with explaining(path):
-            make_folder(path.parent)
-            beside = path.with_suffix(".new")
-            beside.write_text(json.dumps(record), "utf-8")
-            # Not made durable: with the machine, no more is lost than the confirmation.
-            beside.replace(path)
+        partition = self._files.root / file_of(dataset, date)
+        # Not made durable: with the machine, no more is lost than the confirmation.
+        self._files.replace(path, json.dumps(record).encode(), durable=False, locked=partition)
 
-    def newest(self, partition: str, extracted_at: dt.datetime) -> dt.datetime:
+    def newest(self, dataset: str, date: dt.date, extracted_at: dt.datetime) -> dt.datetime:
         """The newest extract that gave the rows of the file whose footer has `extracted_at`."""
-        path = self._path(partition)
+        path = self._path(dataset, date)
         try:
             record = json.loads(path.read_text("utf-8"))
             named = dt.datetime.fromisoformat(record["extracted_at"])
@@ -69,5 +69,5 @@ class Confirmations:
             return extracted_at
         return max(extracted_at, confirmed) if named == extracted_at else extracted_at
 
-    def _path(self, partition: str) -> Path:
-        return self._folder / f"{partition}.json"
+    def _path(self, dataset: str, date: dt.date) -> Path:
+        return self._files.root / record_of(dataset, date)

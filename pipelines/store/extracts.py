@@ -17,28 +17,38 @@ import shutil
 import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.publishing.interfaces import ExtractSummary
-from assets.schemas import OPTIONAL_TABLES, SOURCE_TABLES, Dataset
-from pipelines.store.atomic_files import (
-    ReportStoreError,
-    explaining,
-    make_durable,
-    make_folder,
+from assets.publishing.layout import (
+    EXTRACT_LOCK,
+    EXTRACT_SUMMARY,
+    EXTRACTS,
+    STAGED_EXTRACTS,
+    table_file,
 )
+from assets.schemas import OPTIONAL_TABLES, SOURCE_TABLES, Dataset
+from pipelines.files import (
+    PRIVATE_FILE,
+    PRIVATE_FOLDER,
+    create_file,
+    names_in,
+    open_file,
+    open_folder,
+    open_folder_in,
+    write_all,
+)
+from pipelines.store.atomic_files import AtomicFiles, ReportStoreError, explaining
 from pipelines.store.parquet_files import write_stream
 
 ALWAYS_KEPT = 2
 KEPT_WHILE_RECENT = 8
 RECENT = dt.timedelta(hours=24)
 
-_LOCK = "lock"
-_SUMMARY = "extract.json"
 _NAME = re.compile(r"(?P<extracted_at>\d{8}T\d{6}\.\d{6}Z)-(?P<run_id>[\w.-]{1,100})")
 _NAME_TIME = "%Y%m%dT%H%M%S.%fZ"
 
@@ -62,14 +72,14 @@ class StagedExtract:
     def __init__(self, path: Path, lock: int) -> None:
         weakref.finalize(self, os.close, lock)
         self.path = path
-        self.summary = json.loads((path / _SUMMARY).read_text("utf-8"))
+        self.summary = json.loads((path / EXTRACT_SUMMARY).read_text("utf-8"))
         self.run_id: str = self.summary["run_id"]
         self.extracted_at = dt.datetime.fromisoformat(self.summary["extracted_at"])
 
     @property
-    def rows_staged(self) -> Mapping[str, int]:
-        """How many rows each source table has here."""
-        rows: Mapping[str, int] = self.summary["rows_staged"]
+    def rows_read(self) -> Mapping[str, int]:
+        """How many rows each source table had, whether they can be used or not."""
+        rows: Mapping[str, int] = self.summary["rows_read"]
         return rows
 
     def table(self, name: str) -> pa.Table:
@@ -96,15 +106,16 @@ class StagedExtract:
         }
 
     def _file(self, name: str) -> Path:
-        return self.path / f"{name}.parquet"
+        return self.path / table_file(name)
 
 
 class ExtractWriter:
     """An extract that is being staged; nobody sees it before it is complete."""
 
-    def __init__(self, staging: Path, extracts: Path, run_id: str) -> None:
-        self._staging = staging
-        self._extracts = extracts
+    def __init__(self, files: AtomicFiles, name: str, folder: int, run_id: str) -> None:
+        self._files = files
+        self._name = name
+        self._folder = folder
         self._run_id = run_id
 
     def write(self, dataset: Dataset, batches: Iterator[pa.RecordBatch]) -> None:
@@ -117,7 +128,11 @@ class ExtractWriter:
             UnpublishableDataError: a batch is not what the dataset says.
             Exception: whatever the iterator raises passes through.
         """
-        write_stream(self._staging / f"{dataset.name}.parquet", dataset, batches)
+        name = table_file(dataset.name)
+        path = self._files.root / STAGED_EXTRACTS / self._name / name
+        with explaining(path):
+            file = create_file(self._folder, name, PRIVATE_FILE)
+        write_stream(file, path, dataset, batches)
 
     def complete(self, summary: ExtractSummary) -> None:
         """Makes the extract visible, whole.
@@ -136,26 +151,25 @@ class ExtractWriter:
             "notes": list(summary.notes),
         }
         name = f"{summary.extracted_at.astimezone(dt.UTC):{_NAME_TIME}}-{self._run_id}"
-        with explaining(self._extracts / name):
-            (self._staging / _SUMMARY).write_text(json.dumps(said, indent=2), "utf-8")
-            make_durable(self._staging / _SUMMARY)
-            make_durable(self._staging)
-            make_folder(self._extracts)
-            self._staging.rename(self._extracts / name)
-            make_durable(self._extracts)
+        with explaining(self._files.root / EXTRACTS / name):
+            summarized = create_file(self._folder, EXTRACT_SUMMARY, PRIVATE_FILE)
+            write_all(summarized, json.dumps(said, indent=2).encode())
+            os.fsync(self._folder)
+            with (
+                self._files.opened(STAGED_EXTRACTS) as staging,
+                self._files.opened(EXTRACTS) as extracts,
+            ):
+                os.rename(self._name, name, src_dir_fd=staging, dst_dir_fd=extracts)
+                os.fsync(extracts)
 
 
 class ExtractStaging:
-    """The extracts under one folder.
+    """The extracts under REPORTS_DIR: the complete ones, and those being staged or removed."""
 
-    Args:
-        extracts: folder of the complete ones.
-        staging: folder of those that are being staged or removed, on the same filesystem.
-    """
-
-    def __init__(self, extracts: Path, staging: Path) -> None:
-        self._extracts = extracts
-        self._staging = staging
+    def __init__(self, files: AtomicFiles) -> None:
+        self._files = files
+        self._extracts = files.root / EXTRACTS
+        self._staging = files.root / STAGED_EXTRACTS
 
     @contextmanager
     def new(self, run_id: str) -> Iterator[ExtractWriter]:
@@ -167,14 +181,17 @@ class ExtractStaging:
         """
         if not re.fullmatch(r"[\w.-]{1,100}", run_id):
             raise ValueError(f"{run_id!r} can't be part of the name of an extract's folder.")
-        self._remove_abandoned()
-        with explaining(self._staging):
-            folder, lock = self._new_folder()
-        try:
-            yield ExtractWriter(folder, self._extracts, run_id)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
+        with ExitStack() as held:
+            with explaining(self._staging):
+                staging = held.enter_context(self._files.opened(STAGED_EXTRACTS))
+                for left in names_in(staging):
+                    _remove_unused(staging, left, staging)
+                name, lock = _new_folder(staging)
+            held.callback(os.close, lock)
+            held.callback(shutil.rmtree, name, ignore_errors=True, dir_fd=staging)
+            with explaining(self._staging / name):
+                folder = held.enter_context(open_folder_in(staging, name))
+            yield ExtractWriter(self._files, name, folder, run_id)
         self._remove_old()
 
     def newest(self) -> StagedExtract | None:
@@ -206,30 +223,23 @@ class ExtractStaging:
 
     def _first(self, names: Sequence[str]) -> StagedExtract | None:
         for name in names:
-            with explaining(self._extracts / name, "read"):
-                lock = _lock_folder(self._extracts / name, fcntl.LOCK_SH)
+            with explaining(self._extracts / name, "read"), open_folder(self._extracts) as extracts:
+                lock = _lock_folder(extracts, name, fcntl.LOCK_SH)
             if lock is not None:
                 return StagedExtract(self._extracts / name, lock)
         return None
 
-    def _new_folder(self) -> tuple[Path, int]:
-        make_folder(self._staging)
-        while True:
-            folder = self._staging / uuid.uuid4().hex
-            folder.mkdir()
-            lock = _lock_folder(folder, fcntl.LOCK_EX)
-            # Between the two lines above, another process may have taken it for abandoned.
-            if lock is not None:
-                return folder, lock
-
-    def _remove_abandoned(self) -> None:
-        if self._staging.is_dir():
-            for folder in self._staging.iterdir():
-                _remove_unused(folder, folder)
-
     def _remove_old(self) -> None:
-        for name in superfluous(self._names()):
-            _remove_unused(self._extracts / name, self._staging / name)
+        old = superfluous(self._names())
+        if not old:
+            return
+        with (
+            explaining(self._extracts),
+            self._files.opened(EXTRACTS) as extracts,
+            self._files.opened(STAGED_EXTRACTS) as staging,
+        ):
+            for name in old:
+                _remove_unused(extracts, name, staging)
 
 
 def superfluous(names: Sequence[str]) -> list[str]:
@@ -253,20 +263,34 @@ def _run_of(name: str) -> str:
     return name.partition("-")[2]
 
 
-def _lock_folder(folder: Path, kind: int) -> int | None:
-    """Locks a folder.
+def _new_folder(staging: int) -> tuple[str, int]:
+    while True:
+        name = uuid.uuid4().hex
+        os.mkdir(name, PRIVATE_FOLDER, dir_fd=staging)
+        lock = _lock_folder(staging, name, fcntl.LOCK_EX)
+        # Between the two lines above, another process may have taken it for abandoned.
+        if lock is not None:
+            return name, lock
+
+
+def _lock_folder(parent: int, name: str, kind: int) -> int | None:
+    """Locks a folder in an open one; to share it no write access is needed.
 
     Returns:
         The descriptor that holds the lock until it is closed; None if the folder is gone or someone
         else's.
     """
+    flags = os.O_RDONLY if kind == fcntl.LOCK_SH else os.O_RDWR | os.O_CREAT
     try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        with open_folder_in(parent, name) as folder:
+            lock = open_file(folder, EXTRACT_LOCK, flags)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(lock), (folder / _LOCK).stat()):
+        with open_folder_in(parent, name) as folder:
+            now = os.stat(EXTRACT_LOCK, dir_fd=folder, follow_symlinks=False)
+        if os.path.samestat(os.fstat(lock), now):
             return lock
     except (BlockingIOError, FileNotFoundError):
         pass
@@ -274,10 +298,11 @@ def _lock_folder(folder: Path, kind: int) -> int | None:
     return None
 
 
-def _remove_unused(folder: Path, on_the_way: Path) -> None:
+def _remove_unused(parent: int, name: str, on_the_way: int) -> None:
     """Removes a folder unless it is in use; it vanishes from its place in one step."""
-    lock = _lock_folder(folder, fcntl.LOCK_EX)
+    lock = _lock_folder(parent, name, fcntl.LOCK_EX)
     if lock is not None:
         with suppress(OSError):
-            shutil.rmtree(folder.rename(on_the_way))
+            os.rename(name, name, src_dir_fd=parent, dst_dir_fd=on_the_way)
+            shutil.rmtree(name, dir_fd=on_the_way)
         os.close(lock)

@@ -4,8 +4,9 @@ Belongs here: encoding, footers. Does not belong here: which file, and whether i
 """
 
 import datetime as dt
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ import pyarrow.parquet as pq
 
 from assets.publishing.conformity import UnpublishableDataError, find_problems
 from assets.schemas import Dataset
-from pipelines.store.atomic_files import explaining, make_durable
+from pipelines.store.atomic_files import explaining
 
 _SNAPSHOT_AT = b"snapshot_at"
 _EXTRACTED_AT = b"extracted_at"
 
 MOST_PADDING = 4096
 ROWS_PER_GROUP = 131_072
+# Whatever the length of a text: a group of ordinary rows has a tenth of this.
+BYTES_PER_GROUP = 64 * 2**20
 
 
 class UnreadableFileError(Exception):
@@ -112,8 +115,16 @@ def read_file(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Tabl
     return table if columns is None else table.select(columns), footer
 
 
-def write_stream(path: Path, dataset: Dataset, batches: Iterator[pa.RecordBatch]) -> None:
+def write_stream(
+    opened: int, path: Path, dataset: Dataset, batches: Iterator[pa.RecordBatch]
+) -> None:
     """Writes record batches to a new file as they come, never holding more than one row group.
+
+    Args:
+        opened: the file, for writing; closed at the end.
+        path: of the file, for messages.
+        dataset: what the rows are.
+        batches: of at most a few thousand rows.
 
     Raises:
         ReportStoreError: the file can't be written.
@@ -121,34 +132,36 @@ def write_stream(path: Path, dataset: Dataset, batches: Iterator[pa.RecordBatch]
         Exception: whatever the iterator raises passes through, and is not taken for an error of
             the file.
     """
-    with explaining(path):
-        file = pa.OSFile(str(path), "wb")
-    with closing(file):
-        writer = _writer(file, dataset, dataset.arrow_schema)
-        try:
-            for rows in _row_groups(dataset, batches):
-                with explaining(path):
-                    writer.write_table(rows)
+    # Buffered, because Arrow takes a write that a full disk cut short for a whole one.
+    file = os.fdopen(opened, "wb")
+    writer = _writer(file, dataset, dataset.arrow_schema)
+    try:
+        for rows in _row_groups(dataset, batches):
             with explaining(path):
-                writer.close()
-                make_durable(path)
-        finally:
+                writer.write_table(rows)
+        with explaining(path):
+            writer.close()
+            file.flush()
+            os.fsync(opened)
+    finally:
+        for each in (writer, file):
             with suppress(OSError):
-                writer.close()
+                each.close()
 
 
 def _row_groups(dataset: Dataset, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
-    rows = 0
+    rows = size = 0
     for batch in batches:
         problems = find_problems(dataset, pa.Table.from_batches([batch]), in_part=True)
         if problems:
             raise UnpublishableDataError(dataset, problems)
         waiting.append(batch)
         rows += batch.num_rows
-        if rows >= ROWS_PER_GROUP:
+        size += batch.nbytes
+        if rows >= ROWS_PER_GROUP or size >= BYTES_PER_GROUP:
             yield pa.Table.from_batches(waiting)
-            waiting, rows = [], 0
+            waiting, rows, size = [], 0, 0
     if rows:
         yield pa.Table.from_batches(waiting)
 

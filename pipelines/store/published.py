@@ -5,6 +5,7 @@ pyarrow itself imports pandas as soon as a Python value becomes an Arrow one (`p
 text, and rows are chosen either in Python or by functions that take their pattern as an option.
 """
 
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-STATUS_DATASET = "system_deployment_status"
-DEPLOYMENTS_DATASET = "deployments"
+from assets.publishing.layout import date_of, published_files
+from assets.schemas import DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS
+
+STATUS_DATASET = SYSTEM_DEPLOYMENT_STATUS.name
+DEPLOYMENTS_DATASET = DEPLOYMENTS.name
 
 
 class UnreadableReportsError(Exception):
@@ -27,13 +31,25 @@ def partition_files(reports_dir: Path, dataset: str) -> list[Path]:
     Raises:
         UnreadableReportsError: none is published.
     """
-    files = sorted(reports_dir.glob(f"{dataset}/date=????-??-??/data.parquet"))
+    files = published_files(reports_dir, dataset)
     if not files:
         raise UnreadableReportsError(
             f"No {dataset} is published in {reports_dir}. Run `make report`, or name the folder "
             "that holds the reports with --reports-dir or REPORTS_DIR."
         )
     return files
+
+
+def day_of(file: Path) -> dt.date:
+    """The day (UTC) of a published file.
+
+    Raises:
+        UnreadableReportsError: its folder is not named for a day.
+    """
+    try:
+        return date_of(file)
+    except ValueError:
+        raise UnreadableReportsError(f"{file.parent} is not named for a day.") from None
 
 
 def read_columns(file: Path, columns: Sequence[str] | None = None) -> pa.Table:

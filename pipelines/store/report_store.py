@@ -1,7 +1,7 @@
 """The report store: published Parquet partitions, pages beside them, staged extracts.
 
-`<root>/<dataset>/date=YYYY-MM-DD/data.parquet` is what readers see: one file a partition, nothing
-else, each always one whole version. Everything else is under `<root>/_store`.
+Readers see one file a partition, nothing else, each always one whole version; `layout` of
+`assets.publishing` says where. All that they need not see is in a folder of the store's own.
 
 Belongs here: which file is published, and how a decision is carried out. Does not belong here: the
 decision and what makes a table publishable (`replacement` and `conformity` of `assets.publishing`).
@@ -11,17 +11,25 @@ import datetime as dt
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
 from assets.publishing.conformity import UnpublishableDataError, find_problems, find_wrong_stamps
+from assets.publishing.interfaces import Publication, PublishedPartition
+from assets.publishing.layout import (
+    OWN_FOLDER,
+    PARTITION_KEY,
+    date_of,
+    file_of,
+    published_files,
+)
 from assets.publishing.replacement import Outcome, Version, decide_publication
 from assets.schemas import Dataset
 from pipelines.store.atomic_files import (
     LOCK_TIMEOUT,
+    READABLE_BY_ALL,
     AtomicFiles,
     ReportStoreError,
     explaining,
@@ -36,67 +44,11 @@ from pipelines.store.parquet_files import (
     stamp,
 )
 
-_PARTITION_FILE = "data.parquet"
-_PARTITION_KEY = "date="
-
 _logger = logging.getLogger(__name__)
 
 
 class PartitionNotFoundError(ReportStoreError):
     """Nothing is published for this day."""
-
-
-@dataclass(frozen=True)
-class PublishedPartition:
-    """One published partition, as it lies there.
-
-    Attributes:
-        dataset: name of the dataset.
-        date: the day (UTC) of the partition.
-        path: of the file.
-        rows: how many it has.
-        bytes: its size.
-        snapshot_at: the instant T that its rows describe.
-        extracted_at: when the source was read that it was computed from.
-    """
-
-    dataset: str
-    date: dt.date
-    path: Path
-    rows: int
-    bytes: int
-    snapshot_at: dt.datetime
-    extracted_at: dt.datetime
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What became of a partition that was to be published.
-
-    Attributes:
-        outcome: whether it was published, or why not.
-        reason: the same in a sentence.
-        partition: what is published now.
-    """
-
-    outcome: Outcome
-    reason: str
-    partition: PublishedPartition
-
-    @property
-    def path(self) -> Path:
-        """Of the published file."""
-        return self.partition.path
-
-    @property
-    def rows(self) -> int:
-        """How many the published file has."""
-        return self.partition.rows
-
-    @property
-    def bytes(self) -> int:
-        """Size of the published file."""
-        return self.partition.bytes
 
 
 class ReportStore:
@@ -106,14 +58,20 @@ class ReportStore:
 
     Args:
         root: REPORTS_DIR.
+        files_mode: of the files that are published; whoever can read them can enter their folders.
         lock_timeout: how long to wait for another process that is publishing the same partition.
     """
 
-    def __init__(self, root: Path, *, lock_timeout: dt.timedelta = LOCK_TIMEOUT) -> None:
-        self._files = AtomicFiles(root, lock_timeout)
-        own = self._files.own_folder
-        self._confirmations = Confirmations(own / "manifest")
-        self._extracts = ExtractStaging(own / "extracts", own / "staging" / "extracts")
+    def __init__(
+        self,
+        root: Path,
+        *,
+        files_mode: int = READABLE_BY_ALL,
+        lock_timeout: dt.timedelta = LOCK_TIMEOUT,
+    ) -> None:
+        self._files = AtomicFiles(root, mode=files_mode, lock_timeout=lock_timeout)
+        self._confirmations = Confirmations(self._files)
+        self._extracts = ExtractStaging(self._files)
 
     @property
     def root(self) -> Path:
@@ -167,10 +125,13 @@ class ReportStore:
                 stamped = stamp(dataset, table, snapshot_at, extracted_at)
                 check = partial(_require_same, table=stamped)
                 self._files.replace(path, memoryview(encode(dataset, stamped)), check=check)
+            else:
+                self._files.restore_mode(path)
             partition = self.describe(dataset, date)
             if decision.outcome in (Outcome.PUBLISHED, Outcome.KEPT_UNCHANGED):
                 self._confirmations.record(
-                    _partition_name(dataset, date),
+                    dataset.name,
+                    date,
                     extracted_at=partition.extracted_at,
                     confirmed_extracted_at=extracted_at,
                     run_id=run_id,
@@ -216,22 +177,19 @@ class ReportStore:
             footer.extracted_at,
         )
 
+    def has(self, dataset: Dataset, date: dt.date) -> bool:
+        """Whether anything is published for one day."""
+        return self._path(dataset, date).exists()
+
     def published_dates(self, dataset: Dataset) -> list[dt.date]:
         """The days (UTC) that are published, ascending."""
-        files = (self.root / dataset.name).glob(f"{_PARTITION_KEY}*/{_PARTITION_FILE}")
-        return sorted(
-            dt.date.fromisoformat(file.parent.name.removeprefix(_PARTITION_KEY)) for file in files
-        )
-
-    def latest_date(self, dataset: Dataset) -> dt.date | None:
-        """The last day (UTC) that is published; None before the first."""
-        return max(self.published_dates(dataset), default=None)
+        return [date_of(file) for file in published_files(self.root, dataset.name)]
 
     def write_atomically(self, relative_path: str, content: bytes) -> Path:
         """Puts any other file, such as a page, in place of the one before, whole.
 
         Args:
-            relative_path: where, under the root; "pages/2026-11-23.html".
+            relative_path: where, under the root, as `layout` has it.
             content: of the file.
 
         Returns:
@@ -245,8 +203,8 @@ class ReportStore:
         if relative.is_absolute() or ".." in relative.parts or not relative.parts:
             raise ValueError(f"{relative_path!r} is no path under REPORTS_DIR.")
         path = self.root / relative
-        if path.is_relative_to(self._files.own_folder) or any(
-            part.startswith(_PARTITION_KEY) for part in relative.parts
+        if relative.parts[0] == OWN_FOLDER or any(
+            part.startswith(PARTITION_KEY) for part in relative.parts
         ):
             raise ValueError(f"{relative_path!r} is the report store's own.")
         with self._files.locked(path):
@@ -286,7 +244,7 @@ class ReportStore:
         return self._extracts.for_run(run_ids)
 
     def _path(self, dataset: Dataset, date: dt.date) -> Path:
-        return self.root / _partition_name(dataset, date) / _PARTITION_FILE
+        return self.root / file_of(dataset.name, date)
 
     def _published_version(self, dataset: Dataset, date: dt.date) -> Version | None:
         path = self._path(dataset, date)
@@ -299,12 +257,8 @@ class ReportStore:
                 # Nobody can use it, and the only cure is to publish the day again.
                 _logger.warning("%s It is replaced.", error)
                 return None
-        newest = self._confirmations.newest(_partition_name(dataset, date), footer.extracted_at)
+        newest = self._confirmations.newest(dataset.name, date, footer.extracted_at)
         return Version(table, footer.snapshot_at, newest)
-
-
-def _partition_name(dataset: Dataset, date: dt.date) -> str:
-    return f"{dataset.name}/{_PARTITION_KEY}{date.isoformat()}"
 
 
 def _require_same(staged: Path, *, table: pa.Table) -> None:

@@ -7,10 +7,11 @@ import psycopg
 import pyarrow as pa
 from pydantic import SecretStr
 
+from assets.publishing.interfaces import ExtractSummary
 from assets.schemas import SOURCE_TABLES
 from pipelines.demo.fleet import DemoFleet, generate_fleet, staged_tables
 from pipelines.demo.load import load_fleet
-from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
+from pipelines.fleet.extraction import FleetDatabase
 from pipelines.store.report_store import ReportStore
 from tests.benchmark.measure import Stopwatch, peak_memory
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from assets.page import render_fleet_report
-from tests.browser.opening import DESK, Open
+from tests.browser.opening import DESK, PATIENCE_MS, Open
 from tests.report_pages import drawn_fleet, hostile_fleet
 
 # In a container there is no sandbox and no GPU; the rest keeps Chromium from calling home.
@@ -40,7 +40,9 @@ def browser() -> Iterator[Browser]:
             pytrace=False,
         )
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=list(_ARGUMENTS))
+        chromium = playwright.chromium.launch(
+            executable_path=executable, args=list(_ARGUMENTS), timeout=PATIENCE_MS
+        )
         yield chromium
         chromium.close()
 
@@ -60,7 +62,7 @@ def open_html(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         file.write_text(html, "utf-8")
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         if watched:
             page.on("console", lambda message: wrong.append(f"console: {message.text}"))

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,13 +25,13 @@ from pipelines.demo.load import fill_database
 from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.run import command_instance, run_days
 from pipelines.settings import read_settings
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.webservers import REPOSITORY, free_port, is_ready, settings_environment
 
 SECRET = "canary-9f2c61"
 """The password in every URL of the environment."""
 
 _PAST_DAYS = 3
-_START_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,10 @@ def dagster_server(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Dagster
     days = [(today - dt.timedelta(days=ago)).isoformat() for ago in range(_PAST_DAYS, -1, -1)]
     environment = _environment(postgres, folder)
     publishing = [sys.executable, "-m", "tests.browser.dagster_server", *days]
-    subprocess.run(publishing, env=environment, cwd=REPOSITORY, check=True, capture_output=True)
+    published = subprocess.run(
+        publishing, env=environment, cwd=REPOSITORY, check=False, capture_output=True, text=True
+    )
+    assert published.returncode == 0, published.stderr
     with _webserver(environment, folder / "webserver.log") as url:
         yield DagsterServer(url, folder / "reports", days)
 
@@ -106,16 +108,12 @@ def _webserver(environment: Mapping[str, str], log: Path) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not is_ready(url):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+        wait_until(lambda: is_ready(url), server, said=log.read_text)
         yield url
     finally:
         server.send_signal(signal.SIGINT)
         try:
-            server.wait(timeout=20)
+            server.wait(PATIENCE_SECONDS)
         finally:
             # Its code server too, if it did not take that along.
             with suppress(ProcessLookupError):

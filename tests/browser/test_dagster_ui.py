@@ -8,7 +8,7 @@ import datetime as dt
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,8 +16,6 @@ import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
-    FloatRect,
-    Locator,
     Page,
     ViewportSize,
     expect,
@@ -30,6 +28,7 @@ from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.schedules import close_yesterday, refresh_today
 from pipelines.store.report_store import ReportStore
 from tests.browser.dagster_server import SECRET, DagsterServer, dagster_server
+from tests.browser.opening import PATIENCE_MS
 
 pytestmark = pytest.mark.browser
 
@@ -53,7 +52,6 @@ WIDE: ViewportSize = {"width": 2400, "height": 2000}
 # Below half of its size the UI draws boxes with large, shortened names.
 FOR_THE_PICTURE: ViewportSize = {"width": 1400, "height": 1120}
 LARGEST_PICTURE = 300_000
-PATIENCE_MS = 60_000
 
 Visit = Callable[[str], Page]
 
@@ -121,12 +119,13 @@ def test_the_lineage_reads_from_left_to_right(visit: Visit) -> None:
 
     assets = build_defs().resolve_asset_graph()
     names = {key: key.to_user_string() for key in assets.get_all_asset_keys()}
-    boxes = {key: box_of(graph.get_by_text(name, exact=True)) for key, name in names.items()}
+    for name in (*names.values(), *GROUPS):
+        expect(graph.get_by_text(name, exact=True)).to_be_visible()
+    left = left_edges(page, [*names.values(), *GROUPS])
     for key in names:
         for upstream in assets.get(key).parent_keys:
-            assert boxes[upstream]["x"] < boxes[key]["x"], (upstream, key)
-    groups = {group: box_of(graph.get_by_text(group, exact=True))["x"] for group in GROUPS}
-    fleet, status, velocity, history, report = (groups[group] for group in GROUPS)
+            assert left[names[upstream]] < left[names[key]], (upstream, key)
+    fleet, status, velocity, history, report = (left[group] for group in GROUPS)
     assert fleet < status < velocity <= history < report
 
     for words in ("The systems that are registered with the fleet.", "Whether each system runs"):
@@ -147,11 +146,19 @@ def show_facets(page: Page, wanted: set[str]) -> None:
     dialog.get_by_role("button", name="Save").click()
 
 
-def box_of(text: Locator) -> FloatRect:
-    expect(text).to_be_visible()
-    box = text.bounding_box()
-    assert box is not None
-    return box
+def left_edges(page: Page, texts: Sequence[str]) -> dict[str, float]:
+    """Where texts in the graph begin, all at one moment: the graph may still be gliding there."""
+    found: dict[str, float] = page.evaluate(
+        """
+        texts => Object.fromEntries(
+            [...document.querySelectorAll("svg *")]
+                .filter(each => each.children.length === 0 && texts.includes(each.textContent))
+                .map(each => [each.textContent, each.getBoundingClientRect().left])
+        )
+        """,
+        texts,
+    )
+    return found
 
 
 def take_picture(page: Page, file: Path) -> None:
@@ -200,7 +207,10 @@ def test_an_assets_page_shows_what_was_published(visit: Visit, server: DagsterSe
     status = published(server)
     page = visit("/assets/system_deployment_status")
     expect(page.get_by_text("status/behind", exact=True)).to_be_visible()
-    assert re.search(rf"Row count\s+{status.num_rows}\b", page.inner_text("body"))
+    body = page.locator("body")
+    expect(body).to_contain_text(
+        re.compile(rf"Row count\s+{status.num_rows}\b"), use_inner_text=True
+    )
 
     shown = {cells[0]: cells[-1] for cells in rows_of(page, "status/behind")}
     counted = Counter(status["deployment_status"].to_pylist())

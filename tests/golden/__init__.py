@@ -11,13 +11,14 @@ import datetime as dt
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pyarrow as pa
 from pydantic import SecretStr
 
-from assets.publishing.interfaces import ExtractSink
+from assets.publishing.interfaces import ExtractSink, ExtractSummary
 from assets.publishing.layout import ANALYSTS_FILE, METRICS_FILE, page_of
 from assets.schemas import PUBLISHED_DATASETS, SOURCE_TABLES
 from pipelines.demo.ensure import grant_reader_role
@@ -25,7 +26,9 @@ from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import fill_database
 from pipelines.demo.source_schema import Generation
 from pipelines.embedded.postgres import EmbeddedPostgres
-from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
+from pipelines.fleet.extraction import FleetDatabase
+from pipelines.postgres.address import startup_options
+from pipelines.postgres.session import PINNED
 from tests.integration.pipeline import Pipeline, failures, quiet_instance
 
 DIGESTS = Path(__file__).with_name("digests.json")
@@ -43,23 +46,30 @@ _HISTORY = {
 
 
 class FixedReading:
-    """A fleet database that is always read at the same instant."""
+    """A fleet database whose clock shows an instant of ours."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, extracted_at: dt.datetime = EXTRACTED_AT) -> None:
         self._database = FleetDatabase(SecretStr(url))
+        self._extracted_at = extracted_at
 
     def extract(self, sink: ExtractSink) -> ExtractSummary:
         """Reads the real database; only the instant is ours."""
-        return dataclasses.replace(self._database.extract(sink), extracted_at=EXTRACTED_AT)
+        return dataclasses.replace(self._database.extract(sink), extracted_at=self._extracted_at)
 
 
-def digests_of(generation: Generation, server: EmbeddedPostgres, folder: Path) -> dict[str, str]:
+def digests_of(
+    generation: Generation,
+    server: EmbeddedPostgres,
+    folder: Path,
+    spoil: Callable[[str], None] = lambda _: None,
+) -> dict[str, str]:
     """Publishes 30 days of a demo fleet of one generation, and digests what came out.
 
     Args:
         generation: of the source schema.
         server: running; gets two databases of this generation's name.
         folder: empty; gets the reports and a Dagster instance.
+        spoil: takes the URL of each of the two databases before we first read or write it.
 
     Returns:
         By dataset, source table, table or view of the history, or file: a SHA-256, with the number
@@ -71,6 +81,8 @@ def digests_of(generation: Generation, server: EmbeddedPostgres, folder: Path) -
         fill_database(connection, generate_fleet(spec), generation)
         grant_reader_role(connection)
     history = server.ensure_database(f"golden_history_{generation}")
+    for url in (fleet, history):
+        spoil(url)
     days = [FIRST_DAY + dt.timedelta(days=number) for number in range(30)]
     with quiet_instance(folder / "dagster") as instance:
         pipeline = Pipeline(
@@ -111,7 +123,7 @@ def _digest(table: pa.Table) -> str:
 
 
 def _history_digest(url: str, name: str, order: str) -> str:
-    with psycopg.connect(url, options="-c TimeZone=UTC") as connection:
+    with psycopg.connect(url, options=startup_options(PINNED)) as connection:
         query = f"SELECT * FROM flakelag.{name} ORDER BY {order}"
         cursor = connection.execute(query.encode())
         columns = [column.name for column in cursor.description or ()]

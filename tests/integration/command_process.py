@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,8 +13,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLAKELAG = (sys.executable, "-m", "pipelines.cli")
-# Above all for a machine that is busy with other things; nothing is judged by how long it takes.
-PATIENCE_SECONDS = 120.0
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
@@ -89,17 +86,6 @@ def session_members(session: int) -> list[int]:
             except ProcessLookupError:
                 continue
     return members
-
-
-def wait_until(
-    happened: Callable[[], bool], process: "subprocess.Popen[bytes] | None" = None
-) -> None:
-    """Waits for something that is bound to happen while a process lives."""
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
-        assert process is None or process.poll() is None, "the program ended by itself"
-        assert time.monotonic() < give_up_at, "it did not happen"
-        time.sleep(0.1)
 
 
 @contextmanager

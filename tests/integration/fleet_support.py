@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import SecretStr
 
+from assets.publishing.interfaces import ExtractSummary
 from assets.schemas.dictionary import Dataset
 from pipelines.demo.source_schema import Generation, create_source_schema
-from pipelines.fleet.extraction import ExtractSummary, FleetDatabase
+from pipelines.fleet.extraction import FleetDatabase
 
 REQUIRED = ("flakes", "commits", "derivations", "systems", "system_states")
 

@@ -8,8 +8,10 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from assets.publishing.interfaces import LoadOutcome
 from assets.schemas import DEPLOYMENT_HISTORY, SYSTEM_DEPLOYMENT_STATUS, Dataset
 from assets.schemas.dictionary import BOOLEAN, DATE, INSTANT, INTEGER, NUMBER, TEXT
+from pipelines.history.database import HistoryDatabase
 
 DAY = dt.date(2026, 11, 20)
 # The next morning: the day is over.
@@ -57,6 +59,18 @@ def event(
 
 def statuses(*rows: Row) -> pa.Table:
     return rows_of(SYSTEM_DEPLOYMENT_STATUS, rows)
+
+
+def replace_day(
+    history: HistoryDatabase,
+    dataset: Dataset,
+    date: dt.date,
+    rows: pa.Table,
+    *,
+    extracted_at: dt.datetime,
+) -> LoadOutcome:
+    """Replaces one day alone."""
+    return history.replace_days(dataset, [date], rows, extracted_at=extracted_at)[date]
 
 
 def stored(url: str, dataset: Dataset) -> pa.Table:

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 from pydantic import SecretStr
 
-from assets.publishing.loading import FleetLoader
+from assets.publishing.retries import Retries
 from assets.schemas import Dataset
 from pipelines.definitions import build_defs
 from pipelines.fleet.extraction import FleetDatabase
@@ -43,14 +43,12 @@ class Pipeline:
 
     def definitions(self) -> dg.Definitions:
         """The definitions, with these databases and this folder."""
-        reports = self.reports
         return build_defs(
             {
-                "reports": reports,
-                "fleet": FleetLoader(reports),
+                "reports": self.reports,
                 "fleet_database": FleetDatabase(SecretStr(self.fleet_url)),
                 "history": HistoryDatabase(SecretStr(self.history_url)),
-                "first_retry_seconds": 0.01,
+                "retries": Retries(0.01),
                 **self.overrides,
             }
         )

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,9 +15,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from assets.publishing.interfaces import ExtractSummary, Publication
+from assets.publishing.layout import (
+    ANALYSTS_FILE,
+    LATEST_PAGE,
+    METRICS_FILE,
+    OWN_FOLDER,
+    file_of,
+    page_of,
+)
 from assets.schemas.dictionary import Dataset, identifier, instant, text
+from pipelines.alerts.state import AlertState, AlertStateFile
 from pipelines.store.atomic_files import AtomicFiles
-from pipelines.store.report_store import Publication, ReportStore
+from pipelines.store.report_store import ReportStore
 
 DAY = dt.date(2026, 11, 23)
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -38,22 +47,23 @@ VERSIONS = Dataset(
 )
 
 
-@dataclass(frozen=True)
-class Summary:
+def summary(extracted_at: dt.datetime, generation: str = "newer", **found: Any) -> ExtractSummary:
     """What an extraction says of itself."""
-
-    extracted_at: dt.datetime
-    generation: str
-    rows_read: dict[str, int]
-    rows_staged: dict[str, int]
-    rows_quarantined: dict[str, int]
-    values_cleared: dict[str, int]
-    notes: tuple[str, ...] = ()
+    nothing: dict[str, Any] = {
+        "rows_read": {},
+        "rows_staged": {},
+        "rows_quarantined": {},
+        "values_cleared": {},
+        "notes": (),
+    }
+    return ExtractSummary(
+        extracted_at, generation, server_version=0, optional_tables=(), **(nothing | found)
+    )
 
 
 def partition_file(root: Path, date: dt.date = DAY) -> Path:
     """Where the rows of a day are published."""
-    return root / VERSIONS.name / f"date={date}" / "data.parquet"
+    return root / file_of(VERSIONS.name, date)
 
 
 def read_at(version: int) -> dt.datetime:
@@ -107,7 +117,7 @@ def stage_extract(store: ReportStore, version: int, run_id: str | None = None) -
     with store.new_extract(run_id or f"run-{version}") as writer:
         writer.write(VERSIONS, batches_of(version))
         rows = {VERSIONS.name: rows_of(version)}
-        writer.complete(Summary(read_at(version), "newer", rows, rows, {VERSIONS.name: 0}, {}))
+        writer.complete(summary(read_at(version), rows_read=rows, rows_staged=rows))
 
 
 def publish_without_end(root: Path, first: int) -> None:
@@ -122,6 +132,46 @@ def publish_on_days(root: Path, version: int, dates: list[dt.date]) -> None:
     store = ReportStore(root)
     for date in dates:
         publish_version(store, version, date=date)
+
+
+OTHER_FILES = (page_of(DAY), LATEST_PAGE, METRICS_FILE, ANALYSTS_FILE)
+"""What is published beside the datasets."""
+
+
+def publish_everything_with_umask(root: Path, umask: int, files_mode: int) -> None:
+    """Process: publishes a partition, all other files, and stages an extract."""
+    os.umask(umask)
+    store = ReportStore(root, files_mode=files_mode)
+    publish_version(store, 1)
+    stage_extract(store, 1)
+    for name in OTHER_FILES:
+        store.write_atomically(name, b"content")
+    AlertStateFile(root, "failures").save(AlertState(position=1))
+
+
+def read_everything_as(root: Path, user: int) -> None:
+    """Process: reads all that is published as another user, who sees nothing of the rest."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {Path(name).name for name in OTHER_FILES[1:]}
+    for path in files:
+        assert path.read_bytes()
+        assert OWN_FOLDER not in path.parts
+
+
+def flock_is_refused(locks: list[Path], user: int) -> None:
+    """Process: tries to hold locks as another user, who may not even open them."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    for lock in locks:
+        try:
+            os.close(os.open(lock, os.O_RDONLY))
+        except PermissionError:
+            continue
+        raise AssertionError(f"{lock} can be opened")
 
 
 def hold_lock(root: Path, ready: Connection) -> None:
@@ -169,7 +219,9 @@ def _die_before_change(root: Path, step: int) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _CHANGES:
             return
-        if event != "fcntl.flock" and not str(arguments[0]).startswith(str(root)):
+        # What is found by name in an open folder has no path; nothing else has none here.
+        path = Path(str(arguments[0]))
+        if event != "fcntl.flock" and path.is_absolute() and not path.is_relative_to(root):
             return
         if next(changes) == step:
             os.kill(os.getpid(), signal.SIGKILL)

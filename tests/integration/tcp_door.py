@@ -1,5 +1,6 @@
 """A TCP port that leads to a Unix socket, for tests that need a network address to fail."""
 
+import math
 import socket
 import socketserver
 import threading
@@ -10,25 +11,43 @@ from pathlib import Path
 from typing_extensions import override
 
 
-class _Door(socketserver.ThreadingTCPServer):
+class Door(socketserver.ThreadingTCPServer):
+    """Leads to a socket, and counts who came."""
+
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], behind: Path) -> None:
+    def __init__(self, address: tuple[str, int], behind: Path, lets_out: float) -> None:
         self.behind = behind
+        self.visitors = 0
+        self.lets_out = lets_out
+        self.closed = threading.Event()
         super().__init__(address, _Passage)
 
 
 class _Passage(socketserver.BaseRequestHandler):
     @override
     def handle(self) -> None:
-        assert isinstance(self.server, _Door)
+        assert isinstance(self.server, Door)
+        self.server.visitors += 1
         with socket.socket(socket.AF_UNIX) as inside:
             inside.connect(str(self.server.behind))
-            back = threading.Thread(target=_pass_on, args=(inside, self.request), daemon=True)
+            back = threading.Thread(target=self._let_out, args=(inside,), daemon=True)
             back.start()
             _pass_on(self.request, inside)
             back.join()
+
+    def _let_out(self, inside: socket.socket) -> None:
+        assert isinstance(self.server, Door)
+        left = self.server.lets_out
+        with suppress(OSError):
+            while data := inside.recv(65_536):
+                self.request.sendall(data[: int(min(left, len(data)))])
+                left -= len(data)
+                if left <= 0:
+                    # Neither sends nor closes; what comes in is taken.
+                    self.server.closed.wait()
+        _hang_up(inside, self.request)
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:
@@ -36,7 +55,11 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(65_536):
             target.sendall(data)
-    for end in (source, target):
+    _hang_up(source, target)
+
+
+def _hang_up(*ends: socket.socket) -> None:
+    for end in ends:
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
 
@@ -50,13 +73,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def open_door(port: int, behind: Path) -> Iterator[None]:
-    """Lets 127.0.0.1:port lead to the socket of a server."""
-    with _Door(("127.0.0.1", port), behind) as door:
+def open_door(port: int, behind: Path, lets_out: float = math.inf) -> Iterator[Door]:
+    """Lets 127.0.0.1:port lead to the socket of a server.
+
+    Args:
+        port: of 127.0.0.1.
+        behind: the server's socket.
+        lets_out: how many bytes of each connection come back from the server; after that, silence.
+    """
+    with Door(("127.0.0.1", port), behind, lets_out) as door:
         thread = threading.Thread(target=door.serve_forever, daemon=True)
         thread.start()
         try:
-            yield
+            yield door
         finally:
+            door.closed.set()
             door.shutdown()
             thread.join()

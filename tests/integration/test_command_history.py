@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from assets.publishing.display import display_name
 from pipelines.commands.history import history
-from pipelines.printable import printable
 from tests.snapshots import deployment_row, publish_deployments, publish_status, status_row
 
 DAY = dt.datetime(2026, 11, 20, 12, 0, tzinfo=dt.UTC)
@@ -87,12 +87,21 @@ def test_tells_how_each_deployment_went_newest_first(reports: Path) -> None:
     assert heading == [
         "DEPLOYED", "KIND", "FLAKE", "COMMIT", "COMMITS", "LEAD", "RAN", "OUTCOME",
     ]  # fmt: skip
-    assert newest[:6] == ["2026-11-22 12:00Z", "untraced", "-", "-", "-", "-"]
+    assert newest[:6] == ["2026-11-22 12:00 UTC", "untraced", "-", "-", "-", "-"]
     assert newest[-1] == "running"
     assert others == [
-        ["2026-11-21 18:00Z", "rollback", "infra", "a" * 40, "-", "-", "18h 0m", "replaced"],
-        ["2026-11-21 12:00Z", "upgrade", "infra", "b" * 40, "3", "-1m 30s", "6h 0m", "rolled back"],
-        ["2026-11-20 12:00Z", "initial", "infra", "a" * 40, "-", "2h 5m", "1d 0h", "replaced"],
+        ["2026-11-21 18:00 UTC", "rollback", "infra", "a" * 40, "-", "-", "18h 0m", "replaced"],
+        [
+            "2026-11-21 12:00 UTC",
+            "upgrade",
+            "infra",
+            "b" * 40,
+            "3",
+            "-1m 30s",
+            "6h 0m",
+            "rolled back",
+        ],
+        ["2026-11-20 12:00 UTC", "initial", "infra", "a" * 40, "-", "2h 5m", "1d 0h", "replaced"],
     ]
 
 
@@ -164,7 +173,7 @@ def test_what_is_no_host_is_unknown_and_not_obeyed(reports: Path, host: str) -> 
     result = call(reports, host)
 
     assert result.exit_code == 2
-    assert f"{printable(host)} is not among the 4 hosts" in result.output
+    assert f"{display_name(host)} is not among the 4 hosts" in result.output
     assert host.isprintable() or host not in result.output
 
 
@@ -210,7 +219,7 @@ class TestDaysThatAreNotPublished:
             "`make backfill FROM=2026-08-28` fills them."
         ) in result.output
         (row,) = rows_of(result.output)[1:]
-        assert row[:6] == ["2026-08-28 09:00Z", "-", "infra", "c" * 40, "-", "-"]
+        assert row[:6] == ["2026-08-28 09:00 UTC", "-", "infra", "c" * 40, "-", "-"]
         assert row[-1] == "running"
         (current,) = answer["deployments"]
         assert current["source"] == "snapshot"
@@ -234,7 +243,11 @@ class TestDaysThatAreNotPublished:
             "deployments of other days are not shown. `make backfill FROM=2026-11-24` fills them."
         ) in result.output
         current, ended = rows_of(result.output)[1:3]
-        assert (current[0], current[3], current[-1]) == ("2026-11-24 12:00Z", "c" * 40, "running")
+        assert (current[0], current[3], current[-1]) == (
+            "2026-11-24 12:00 UTC",
+            "c" * 40,
+            "running",
+        )
         assert (ended[1], ended[-2:]) == ("untraced", ["-", "unknown"])
         assert answer["published_days"]["missing"] == ["2026-11-24", "2026-11-25", "2026-11-26"]
         assert answer["deployments"][1]["ended_at"] is None

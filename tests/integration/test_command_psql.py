@@ -1,5 +1,8 @@
 """`flakelag psql` opens the embedded server's databases."""
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +12,16 @@ from pipelines.commands.psql import psql
 
 
 @pytest.fixture(autouse=True)
-def var_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def var_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    # Not below pytest's own folder: when we are root, the embedded server is another user, and each
+    # session of pytest that begins closes that folder to others.
+    folder = Path(tempfile.mkdtemp(prefix="flakelag-test-"))
+    monkeypatch.chdir(folder)
     for variable in ("HISTORY_DATABASE_URL", "FLEET_DATABASE_URL", "FLAKELAG_VAR_DIR"):
         monkeypatch.delenv(variable, raising=False)
-    return tmp_path / "var"
+    yield folder / "var"
+    monkeypatch.undo()
+    shutil.rmtree(folder)
 
 
 def test_arguments_and_exit_status_are_those_of_psql(

@@ -29,8 +29,8 @@ from tests.integration.command_process import (
     kill_session,
     running,
     slots_taken,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 EXTRACTION_WAITS = """
     SELECT count(*) FROM pg_stat_activity
@@ -88,7 +88,8 @@ def tell_story(folder: Path) -> Story:
 
     # The environment of a process goes before the file, which is where the others come from.
     (folder / ".env").write_text("REPORTS_DIR=past\nFLAKELAG_VAR_DIR=nowhere\n")
-    given = {"FLAKELAG_VAR_DIR": "var"}
+    # The one that is killed must still wait for its lock when the other has come so far.
+    given = {"FLAKELAG_VAR_DIR": "var", "FLEET_LOCK_TIMEOUT_SECONDS": "3600"}
     day = yesterday()
     command = ("report", "--day", day.isoformat())
     past = flakelag(folder, *command, **given)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.running_ui import PATIENCE_SECONDS, running_ui
+from tests.running_ui import running_ui
+from tests.waiting import PATIENCE_SECONDS
 from tests.webservers import REPOSITORY, settings_environment
 
 

@@ -17,7 +17,9 @@ from pipelines.instance.opening import command_lock, require_reachable, sole_com
 from pipelines.jobs import BACKFILL_JOB, FLEET_STATUS_JOB
 from pipelines.settings import Settings
 from tests.integration.command_process import flakelag, instance_at, slots_taken
+from tests.integration.fleet_support import run_sql
 from tests.integration.pipeline import today
+from tests.integration.tcp_door import free_port, open_door
 
 
 def settings(folder: Path, postgres_url: str | None = None) -> Settings:
@@ -130,6 +132,9 @@ def reported(
     if request.param == "postgres":
         # A Unix socket, which SQLAlchemy and psycopg2 take as the parameter `host`, as libpq does.
         url = postgres_server.ensure_database("dagster_storage")
+        # Dagster stores local wall time, and takes it for UTC.
+        for setting in ("timezone = 'Asia/Tokyo'", "datestyle = 'German'", "array_nulls = off"):
+            run_sql(url, f"ALTER DATABASE dagster_storage SET {setting}")
         given["DAGSTER_POSTGRES_URL"] = url
     return Reported(folder, url, flakelag(folder, "report", **given))
 
@@ -170,6 +175,35 @@ def test_it_lies_in_the_storage_that_was_chosen(reported: Reported) -> None:
         ).fetchall()
     assert runs == 1
     assert events > 50
+
+
+def test_its_times_are_utc_whatever_the_database_is_set_to(reported: Reported) -> None:
+    if reported.postgres_url is None:
+        return
+    with psycopg.connect(reported.postgres_url, options="-c timezone=UTC") as connection:
+        age = connection.execute(
+            "SELECT abs(extract(epoch FROM now() - create_timestamp)) FROM runs"
+        ).fetchone()
+    assert age is not None
+    # Hours less than the offset of the zone.
+    assert age[0] < 4 * 3600
+
+
+def test_a_storage_that_falls_silent_is_given_up_on(
+    postgres_server: EmbeddedPostgres, demo_fleet_url: str, tmp_path: Path
+) -> None:
+    postgres_server.ensure_database("dagster_silent")
+    port = free_port()
+    given = {
+        "DAGSTER_POSTGRES_URL": f"postgresql://postgres@127.0.0.1:{port}/dagster_silent",
+        "FLEET_DATABASE_URL": demo_fleet_url,
+        "DATABASE_STALL_SECONDS": "3",
+    }
+    # Enough for the look whether it is there; not for Dagster's first question.
+    with open_door(port, postgres_server.data_dir / "cluster" / ".s.PGSQL.5432", lets_out=1_000):
+        result = flakelag(tmp_path, "report", **given)
+    assert result.returncode == 1
+    assert "sent nothing for 3 s" in result.stderr
 
 
 def test_one_command_has_the_instance_at_a_time(

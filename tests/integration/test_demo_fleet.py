@@ -17,6 +17,7 @@ from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import load_fleet
 from pipelines.demo.source_schema import Generation, create_source_schema
 from pipelines.embedded.postgres import EmbeddedPostgres
+from tests.waiting import PATIENCE_SECONDS
 
 IS_FULL_SCALE = os.environ.get("FLAKELAG_TEST_SCALE") == "full"
 UNTIL = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -341,8 +342,8 @@ def test_a_demo_that_was_killed_while_it_was_made_is_never_half_there(
 
 def test_two_that_make_the_demo_at_once_make_one(no_demo_yet: EmbeddedPostgres) -> None:
     with making_process(no_demo_yet) as one, making_process(no_demo_yet) as other:
-        assert one.wait(120) == 0
-        assert other.wait(120) == 0
+        assert one.wait(PATIENCE_SECONDS) == 0
+        assert other.wait(PATIENCE_SECONDS) == 0
     expected = generate_fleet(DemoFleet(until=UNTIL))["system_states"]
     url = ensure_demo_fleet(no_demo_yet, UNTIL)
     with psycopg.connect(url) as connection:

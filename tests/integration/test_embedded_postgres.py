@@ -10,12 +10,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from pipelines.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from pipelines.embedded.postgres import EmbeddedPostgres
+from pipelines.embedded.programs import EmbeddedPostgresError
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 IS_ROOT = os.geteuid() == 0
 IS_FULL_SCALE = os.environ.get("FLAKELAG_TEST_SCALE") == "full"
@@ -73,7 +76,7 @@ class User:
 
     def leave(self) -> str:
         """Lets the process end by itself, and returns what it had to say."""
-        _, complaints = self.process.communicate("\n", timeout=60)
+        _, complaints = self.process.communicate("\n", timeout=PATIENCE_SECONDS)
         assert self.process.returncode == 0, complaints
         return complaints
 
@@ -114,19 +117,12 @@ def answer(url: str, query: str) -> object:
     return row[0]
 
 
-def wait_until_gone(pid: int) -> None:
-    give_up_at = time.monotonic() + 30
-    while time.monotonic() < give_up_at:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
+def is_gone(pid: int) -> bool:
+    try:
         # Where nobody reaps orphans, they stay as zombies.
-        status = Path(f"/proc/{pid}/stat")
-        if status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z":
-            return
-        time.sleep(0.02)
-    pytest.fail(f"process {pid} is still there")
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_processes_that_start_at_once_share_one_server_until_the_last_one_leaves(
@@ -194,7 +190,7 @@ def test_starts_again_with_its_data_after_all_of_it_was_killed(
         pid = server.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        wait_until_gone(pid)
+        wait_until(partial(is_gone, pid))
         owner = pid_file.stat().st_uid
         bystander = subprocess.Popen(["sleep", "60"], user=owner)
         if recorded_by == "somebody else":

@@ -1,7 +1,6 @@
 """That an extract is of one instant, whatever writers and migrations do meanwhile."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from tests.integration.fleet_support import (
     run_sql,
     value,
 )
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 NewDatabase = Callable[..., str]
 
@@ -124,7 +124,7 @@ def test_the_tables_agree_however_busy_the_writer_is(new_database: NewDatabase) 
 
         def let_it_commit(_: str) -> None:
             committed.clear()
-            assert committed.wait(timeout=30)
+            assert committed.wait(PATIENCE_SECONDS)
 
         for _ in range(15):
             sink = MemorySink(before=let_it_commit)
@@ -151,8 +151,8 @@ class Migration:
         self.was_locked_out = False
 
     def __call__(self, table: str) -> None:
-        # `flakes` is read before `system_states`, and the snapshot is fixed by then.
-        if table == "flakes":
+        # Its first row has not been asked for yet, but the snapshot is fixed by then.
+        if table == "system_states":
             try:
                 run_sql(self._url, "SET lock_timeout = '100ms'", self._statement)
             except errors.LockNotAvailable:
@@ -197,12 +197,11 @@ def test_a_migration_that_was_there_first_is_read_as_it_ends(new_database: NewDa
             "INSERT INTO system_states (hostname, change_reason, store_path)"
             " VALUES ('web', 'startup', '/nix/store/after')"
         )
-        reading = pool.submit(extract, url, lock_timeout=timedelta(seconds=60))
-        while not value(url, waiting):
-            assert not reading.done()
-            time.sleep(0.01)
+        reading = pool.submit(extract, url, lock_timeout=timedelta(seconds=PATIENCE_SECONDS))
+        wait_until(lambda: reading.done() or value(url, waiting))
+        assert not reading.done()
         owner.commit()
-        _, sink = reading.result(timeout=60)
+        _, sink = reading.result()
 
     assert sink.column("system_states", "deployed_path") == ["/nix/store/after"]
 

@@ -278,7 +278,7 @@ def test_a_sink_that_leaves_rows_behind_is_a_bug(new_database: NewDatabase) -> N
 
     url = create_fleet(new_database())
 
-    with pytest.raises(RuntimeError, match="did not take every row of commits"):
+    with pytest.raises(RuntimeError, match="did not take every row of system_states"):
         extract(url, Careless())
 
 
@@ -318,6 +318,7 @@ def test_memory_is_bounded_by_the_batch_not_by_the_table(new_database: NewDataba
         [sys.executable, "-c", MEASURE, small, large], capture_output=True, text=True, check=True
     )
 
+    # No path is that of a derivation, so that each is looked up among the packages.
     assert int(measured.stdout) < table_bytes / 4
     _, sink = extract(large, batch_bytes=2**20)
     sizes = [batch.nbytes for batch in sink.batches["system_states"]]

@@ -9,7 +9,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 
 from pipelines.embedded.postgres import EmbeddedPostgres
 from tests.integration.fleet_support import create_fleet, extract, value
+from tests.waiting import wait_until
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
@@ -67,13 +67,12 @@ def pooled_url(
         cwd="/",
     )
     try:
-        while not (folder / ".s.PGSQL.6432").exists():
-            assert process.poll() is None, (folder / "pgbouncer.log").read_text()
-            time.sleep(0.01)
+        log = folder / "pgbouncer.log"
+        wait_until((folder / ".s.PGSQL.6432").exists, process, said=log.read_text)
         yield f"postgresql://anybody@/fleet?host={folder}&port=6432"
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait()
         shutil.rmtree(folder)
 
 

@@ -1,5 +1,7 @@
 """What the preflight says of a database that can't be read, and the role that can read one."""
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from psycopg import errors
 import pipelines
 from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.fleet.errors import FleetDatabaseMisconfigured
-from tests.integration.fleet_support import create_fleet, extract, run_sql
+from tests.integration.fleet_support import REQUIRED, create_fleet, extract, run_sql
 
 NewDatabase = Callable[..., str]
 READER_ROLE = Path(pipelines.__file__).parent / "sql" / "reader_role.sql"
@@ -198,3 +200,35 @@ def test_the_role_is_read_only_of_itself_and_its_file_can_be_run_again(
     with pytest.raises(errors.ReadOnlySqlTransaction):
         run_sql(least_privilege, "CREATE TEMPORARY TABLE mine (id int); DELETE FROM mine")
     run_sql(older, "DROP OWNED BY flakelag_reader")
+
+
+def test_an_owner_who_may_not_make_roles_can_run_the_file_once_the_role_is_there(
+    postgres_server: EmbeddedPostgres, new_database: NewDatabase, role: str
+) -> None:
+    url = create_fleet(new_database())
+    tables = [*REQUIRED, "derivation_statuses", "environments"]
+    run_sql(
+        url,
+        "DROP OWNED BY flakelag_reader",
+        f"GRANT USAGE ON SCHEMA public TO {role}",
+        *(f"ALTER TABLE {table} OWNER TO {role}" for table in tables),
+    )
+
+    run_sql(as_role(url, ROLE_IN_URL), READER_ROLE.read_text())
+
+    assert extract(as_role(url, "flakelag_reader"))[0].rows_staged["systems"] == 1
+    run_sql(url, f"REASSIGN OWNED BY {role} TO postgres", "DROP OWNED BY flakelag_reader")
+
+
+def test_an_owner_who_may_not_make_roles_is_told_whom_to_ask() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="flakelag-test-"))
+    server = EmbeddedPostgres(folder / "pg", settings={"fsync": "off"})
+    try:
+        server.start()
+        url = create_fleet(server.ensure_database("fleet"))
+        run_sql(url, "CREATE ROLE owner LOGIN")
+        with pytest.raises(errors.RaiseException, match="Ask somebody who may"):
+            run_sql(as_role(url, "owner"), READER_ROLE.read_text())
+    finally:
+        server.stop()
+        shutil.rmtree(folder)

@@ -1,15 +1,20 @@
 """That rows which can't be used are taken out, counted and shown, and never just vanish."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import polars as pl
+import psycopg
 import pytest
+from pydantic import SecretStr
 
 from assets.schemas import QUARANTINE
+from pipelines.fleet import queries
+from pipelines.fleet.connection import FleetConnection
 from pipelines.fleet.errors import TooManyUnusableRows
+from pipelines.fleet.preflight import inspect_fleet
 from tests.integration.fleet_support import (
     REQUIRED,
     MemorySink,
@@ -200,38 +205,225 @@ def test_an_impossible_build_time_does_not_cost_the_derivation(new_database: New
     assert sink.quarantined == []
 
 
-def test_one_in_a_hundred_is_the_most_that_may_be_unusable(new_database: NewDatabase) -> None:
-    url = create_fleet(new_database(), states=197)
-    bad = STATE + "({0}, 'web', 'startup', 'infinity', '/p')"
-    run_sql(url, bad.format(10001), bad.format(10002))
-
-    assert extract(url)[0].rows_quarantined["system_states"] == 2
-
-    hostname = "\\x1b[31m" * 60
+def insert_commits(url: str, good: int, bad: int) -> None:
     run_sql(
         url,
-        f"INSERT INTO system_states (id, hostname, change_reason, store_path)"
-        f" VALUES (10003, E'{hostname}', 'startup', '/p')",
+        "INSERT INTO commits (id, flake_id, git_commit_hash, commit_timestamp)"
+        " SELECT 10000 + i, 1, md5(i::text), timestamptz '2026-01-01 11:00:00+00'"
+        f" FROM generate_series(1, {good}) AS i",
+        "INSERT INTO commits (id, flake_id, git_commit_hash, commit_timestamp)"
+        f" SELECT 20000 + i, 1, md5('bad' || i), 'infinity' FROM generate_series(1, {bad}) AS i",
     )
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "is_refused"),
+    [
+        # One flake, one bad commit of two; up to ten are never too many.
+        (0, 1, False),
+        (0, 10, False),
+        (0, 11, True),
+        # One commit is there already: 1 % of 1,200 is 12.
+        (1_187, 12, False),
+        (1_186, 13, True),
+    ],
+)
+def test_more_than_one_in_a_hundred_and_more_than_ten_are_too_many(
+    new_database: NewDatabase, good: int, bad: int, *, is_refused: bool
+) -> None:
+    url = create_fleet(new_database())
+    insert_commits(url, good, bad)
     sink = MemorySink()
+
+    if not is_refused:
+        assert extract(url, sink)[0].rows_quarantined["commits"] == bad
+        return
     with pytest.raises(TooManyUnusableRows) as caught:
         extract(url, sink)
 
     text = str(caught.value)
     assert not caught.value.retryable
-    assert "public.system_states: 3 of 201 rows (1.5%)" in text
-    assert "public.system_states.timestamp: 2 infinite_timestamp" in text
-    assert "10001: 'infinity'; 10002: 'infinity'" in text
-    assert "public.system_states.hostname: 1 hostname_too_long" in text
+    assert f"public.commits: {bad} of {good + bad + 1:,} rows" in text
+    assert f"public.commits.commit_timestamp: {bad} infinite_timestamp" in text
+    assert "'infinity'; " in text
     assert "Correct or delete" in text
-    # Nothing that a host chose can drive the reader's terminal.
+    # Nothing that somebody chose can drive the reader's terminal.
     assert text.replace("\n", "").isprintable()
     assert QUARANTINE.name not in sink.tables
 
 
-def test_every_row_unusable_is_still_counted(new_database: NewDatabase) -> None:
-    url = create_fleet(new_database(), states=30_000)
-    run_sql(url, "UPDATE system_states SET timestamp = 'infinity'")
+@pytest.mark.parametrize(
+    "hostname",
+    ["repeat('x', 1000000)", "i || repeat('x', 254)", "'web'", "E' \t'"],
+    ids=["one too long", "many too long", "usable", "blank"],
+)
+def test_one_host_stops_nobody_however_much_it_reports(
+    new_database: NewDatabase, hostname: str
+) -> None:
+    url = create_fleet(new_database(), states=20)
+    run_sql(
+        url,
+        "INSERT INTO system_states (hostname, change_reason, timestamp, store_path)"
+        f" SELECT {hostname}, 'startup', 'infinity', '/p' FROM generate_series(1, 100) AS i",
+    )
 
-    with pytest.raises(TooManyUnusableRows, match="30,001 of 30,001 rows"):
+    summary, sink = extract(url)
+
+    assert summary.rows_staged["system_states"] == 21
+    assert summary.rows_quarantined["system_states"] == 100
+    assert sink.tables[QUARANTINE.name].num_rows == 100
+
+
+def test_states_of_too_many_hosts_stop_the_report(new_database: NewDatabase) -> None:
+    url = create_fleet(new_database(), states=10_000)
+    run_sql(
+        url,
+        "INSERT INTO system_states (hostname, change_reason, timestamp, store_path)"
+        " SELECT 'host-' || i, 'startup', 'infinity', '/p' FROM generate_series(1, 11) AS i",
+    )
+
+    with pytest.raises(TooManyUnusableRows, match=r"11 of 12 hosts \(91\.7%\)"):
         extract(url, batch_bytes=100_000)
+
+
+def test_no_text_is_read_that_is_too_long_to_be_used(new_database: NewDatabase) -> None:
+    url = create_fleet(new_database())
+    run_sql(
+        url,
+        STATE + "(10001, repeat('ü', 1000000), 'startup', now(), '/p'),"
+        "(10002, 'web', 'startup', now(), repeat('/ü', 1000000)),"
+        "(10003, 'web', 'startup', now(), repeat('p', 4097)),"
+        "(10004, 'web', 'startup', now(), repeat('p', 4096)),"
+        "(10005, repeat(chr(128512), 253), 'startup', now(), '/p')",
+        "INSERT INTO derivations (id, commit_id, derivation_type, derivation_name,"
+        " derivation_path, status_id)"
+        " VALUES (2, 1, 'nixos', 'web', repeat('d', 100000), 10)",
+    )
+
+    _, sink = extract(url)
+
+    states, derivations = "public.system_states", "public.derivations"
+    assert [row[:-1] for row in sink.quarantined] == [
+        (derivations, "2", "derivation_path", "path_too_long"),
+        (states, "10001", "hostname", "hostname_too_long"),
+        (states, "10002", "store_path", "path_too_long"),
+        (states, "10003", "store_path", "path_too_long"),
+    ]
+    assert {len(row[-1]) for row in sink.quarantined} == {1000}
+    assert sink.column("system_states", "id")[-2:] == [10004, 10005]
+    assert sink.column("quarantine", "hostname") == [None, None, "web", "web"]
+    assert sum(batch.nbytes for batches in sink.batches.values() for batch in batches) < 100_000
+
+
+def test_a_system_without_a_usable_created_at_is_one_since_ever(new_database: NewDatabase) -> None:
+    url = create_fleet(new_database())
+    run_sql(url, "UPDATE systems SET created_at = 'infinity', is_active = false")
+
+    summary, sink = extract(url)
+
+    [system] = sink.tables["systems"].to_pylist()
+    assert (system["hostname"], system["created_at"]) == ("web", None)
+    assert system["is_active"] is False
+    assert summary.values_cleared == {"systems.created_at": 1}
+    assert sink.quarantined == []
+
+
+def test_a_row_of_a_system_that_cant_be_used_names_its_host(new_database: NewDatabase) -> None:
+    url = create_fleet(new_database("SQL_ASCII"))
+    run_sql(url, r"UPDATE systems SET system_configuration_name = E'caf\xe9'")
+
+    _, sink = extract(url)
+
+    assert sink.tables["systems"].num_rows == 0
+    assert sink.column("quarantine", "hostname") == ["web"]
+
+
+def test_an_optional_table_that_cant_be_read_counts_as_absent(new_database: NewDatabase) -> None:
+    url = create_fleet(new_database())
+    run_sql(
+        url,
+        "ALTER TABLE environments RENAME TO environment_rows",
+        "CREATE VIEW environments AS SELECT id, (1 / (length(name) - length(name)))::text AS name"
+        " FROM environment_rows UNION ALL SELECT gen_random_uuid(), (1 / 0)::text",
+    )
+
+    summary, sink = extract(url)
+
+    assert "environments" not in sink.tables
+    assert "environments" not in summary.rows_read
+    assert summary.optional_tables == ("derivation_statuses",)
+    [note] = summary.notes
+    assert "public.environments counts as absent" in note
+    assert "division by zero" in note
+
+
+def test_an_optional_table_of_which_too_much_cant_be_used_counts_as_absent(
+    new_database: NewDatabase,
+) -> None:
+    url = create_fleet(new_database("SQL_ASCII"))
+    bad = "INSERT INTO environments (id, name) SELECT gen_random_uuid(), i || E'\\xe9' FROM"
+    run_sql(url, f"{bad} generate_series(1, 10) AS i")
+
+    summary, sink = extract(url)
+    assert "environments" in sink.tables
+    assert summary.rows_quarantined["environments"] == 10
+
+    run_sql(url, f"{bad} generate_series(11, 11) AS i")
+
+    summary, sink = extract(url)
+    assert "environments" not in sink.tables
+    assert sink.tables[QUARANTINE.name].num_rows == 0
+    [note] = summary.notes
+    assert "public.environments counts as absent" in note
+    assert "undecodable_text" in note
+
+
+PACKAGE = (
+    "INSERT INTO derivations (id, commit_id, derivation_type, derivation_name, derivation_path,"
+    " store_path, status_id) VALUES "
+)
+
+
+def test_package_derivations_are_read_where_a_host_runs_one(new_database: NewDatabase) -> None:
+    url = create_fleet(new_database())
+    run_sql(
+        url,
+        PACKAGE + "(101, 1, 'package', 'hello', '/d/hello.drv', '/p/hello', 10),"
+        "(102, NULL, 'package', 'it''s', E'/d/\\ it''s.drv', NULL, 10),"
+        "(103, 1, 'package', 'unused', '/d/unused.drv', '/p/unused', 10),"
+        # Its path is explained by a configuration.
+        "(104, 1, 'package', 'web', '/d/web', '/nix/store/d-web.drv', 10)",
+        STATE + "(10001, 'a', 'startup', now(), '/p/hello'),"
+        "(10002, 'b', 'startup', now(), E'/d/\\ it''s.drv'),"
+        "(10003, 'c', 'startup', now(), '/nix/store/d-web.drv'),"
+        "(10004, 'd', 'startup', now(), ' '),"
+        "(10005, 'e', 'startup', now(), '/nowhere')",
+    )
+
+    summary, sink = extract(url)
+
+    assert sink.column("derivations", "id") == [1, 101, 102]
+    assert summary.rows_read["derivations"] == 3
+
+
+def test_package_derivations_are_looked_up_by_index(new_database: NewDatabase) -> None:
+    url = create_fleet(new_database())
+    run_sql(
+        url,
+        "INSERT INTO derivations (id, commit_id, derivation_type, derivation_name,"
+        " derivation_path, store_path, status_id)"
+        " SELECT 100 + i, NULL, 'package', 'p', '/d/' || i, '/p/' || i, 10"
+        " FROM generate_series(1, 20000) AS i",
+        "ANALYZE",
+    )
+    with FleetConnection(SecretStr(url), timedelta(minutes=1)) as connection:
+        shape = inspect_fleet(connection)
+    statement = queries.select_packages(["/p/7", "/d/8", "/q"], shape)
+
+    with psycopg.connect(url) as session:
+        found = session.execute(statement.encode()).fetchall()
+        plan = "\n".join(row[0] for row in session.execute(f"EXPLAIN {statement}".encode()))
+
+    assert [row[0] for row in found] == [107, 108]
+    assert "Seq Scan" not in plan
+    assert plan.count("Index Scan") == 2

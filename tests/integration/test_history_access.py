@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,10 +31,12 @@ from tests.integration.history_rows import (
     event,
     events,
     execute,
+    replace_day,
     statuses,
     stored_keys,
     values,
 )
+from tests.waiting import wait_until
 
 _role_numbers = count(1)
 
@@ -78,8 +79,8 @@ def history_as(postgres_server: EmbeddedPostgres, url: str) -> Callable[[str], H
 
 def use_everything(history: HistoryDatabase) -> None:
     history.migrate()
-    history.replace_day(
-        DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=MORNING_AFTER
+    replace_day(
+        history, DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=MORNING_AFTER
     )
     history.replace_current(
         SYSTEM_DEPLOYMENT_STATUS,
@@ -124,7 +125,7 @@ class TestRoles:
         HistoryDatabase(SecretStr(url)).migrate()
         execute(url, f"GRANT USAGE ON SCHEMA flakelag TO {role}")
         with pytest.raises(HistoryAccessError, match="permission denied for table loads"):
-            history_as(role).replace_day(DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
+            replace_day(history_as(role), DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
 
     def test_analysts_read_what_is_there_and_what_comes(
         self,
@@ -167,7 +168,7 @@ def test_a_read_only_database_is_named_as_such(url: str) -> None:
     with pytest.raises(HistoryReadOnlyError, match="primary"):
         history.migrate()
     with pytest.raises(HistoryReadOnlyError, match="primary"):
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
 
 
 def test_a_session_that_the_server_ends_leaves_all_as_it_was(url: str) -> None:
@@ -175,23 +176,22 @@ def test_a_session_that_the_server_ends_leaves_all_as_it_was(url: str) -> None:
     use_everything(history)
     rows = events(event("web", 1, 1), event("db", 2, 2))
 
-    def replace_day() -> None:
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, rows, extracted_at=MORNING_AFTER + HOUR)
+    def replace() -> None:
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, rows, extracted_at=MORNING_AFTER + HOUR)
 
     with ThreadPoolExecutor(1) as threads, psycopg.connect(url) as other:
         # Makes ours wait in the middle of its transaction.
         other.execute("SELECT FROM flakelag.loads FOR UPDATE")
-        replacing = threads.submit(replace_day)
+        replacing = threads.submit(replace)
         end = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             " AND datname = current_database()"
         )
-        while not values(url, end):
-            time.sleep(0.01)
+        wait_until(lambda: values(url, end))
         with pytest.raises(HistoryUnavailableError, match="Nothing was committed"):
             replacing.result()
     assert stored_keys(url) == [("web", 1)]
-    replace_day()
+    replace()
     assert stored_keys(url) == [("web", 1), ("db", 2)]
 
 
@@ -238,14 +238,16 @@ class TestConnecting:
 
     def test_a_server_that_is_not_there_may_come_back(self) -> None:
         url = f"postgresql://u:{SECRET}@127.0.0.1:1/db?application_name={OTHER_SECRET}"
-        with pytest.raises(HistoryUnavailableError, match=r'"db" on 127\.0\.0\.1:1') as refusal:
+        with pytest.raises(HistoryUnavailableError, match=r"host 127\.0\.0\.1, port 1") as refusal:
             HistoryDatabase(SecretStr(url)).migrate()
         assert refusal.value.retryable
         assert_tells_no_secret(refusal.value)
 
     def test_a_missing_database_is_named(self, postgres_server: EmbeddedPostgres) -> None:
         url = postgres_server.url("nowhere")
-        with pytest.raises(HistoryAccessError, match=r'"nowhere".* does not exist.*createdb'):
+        with pytest.raises(
+            HistoryAccessError, match=r"database nowhere.* does not exist.*createdb"
+        ):
             HistoryDatabase(SecretStr(url)).migrate()
 
     def test_a_wrong_password_is_refused_without_showing_it(
@@ -261,7 +263,9 @@ class TestConnecting:
         try:
             rules.write_text(f"local all {role} scram-sha-256\n{before}")
             execute(url, "SELECT pg_reload_conf()")
-            with pytest.raises(HistoryAccessError, match="user or password") as refusal:
+            with pytest.raises(
+                HistoryAccessError, match="password authentication failed"
+            ) as refusal:
                 migrate_until_refused(wrong)
         finally:
             rules.write_text(before)

@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable
 
 import pyarrow as pa
-import pytest
 from pydantic import SecretStr
 
 from assets.publishing.replacement import Outcome, Version, decide_publication
@@ -20,23 +19,11 @@ from tests.integration.history_rows import (
     MORNING_AFTER,
     event,
     events,
+    replace_day,
     rows_of,
     stored,
     stored_keys,
 )
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
-
-
-@pytest.fixture
-def history(url: str) -> HistoryDatabase:
-    database = HistoryDatabase(SecretStr(url))
-    database.migrate()
-    return database
-
 
 BY_DATE = Dataset(
     name="day_counts",
@@ -74,13 +61,15 @@ def some_rows(chance: random.Random, date: dt.date) -> pa.Table:
 def test_a_backfill_decides_for_each_day(history: HistoryDatabase, url: str) -> None:
     dates = [DAY + dt.timedelta(days=number) for number in range(4)]
     new, newer, fuller, empty = dates
-    history.replace_day(
+    replace_day(
+        history,
         DEPLOYMENT_HISTORY,
         newer,
         events(event("a", 1, 1, newer)),
         extracted_at=MORNING_AFTER + 240 * HOUR,
     )
-    history.replace_day(
+    replace_day(
+        history,
         DEPLOYMENT_HISTORY,
         fuller,
         events(event("b", 1, 2, fuller), event("c", 1, 3, fuller)),

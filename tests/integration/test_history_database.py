@@ -2,12 +2,10 @@
 
 import datetime as dt
 import math
-from collections.abc import Callable
 
 import pandas as pd
 import pyarrow as pa
 import pytest
-from pydantic import SecretStr
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.publishing.replacement import Outcome
@@ -26,24 +24,12 @@ from tests.integration.history_rows import (
     event,
     events,
     execute,
+    replace_day,
     statuses,
     stored,
     stored_keys,
     values,
 )
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
-
-
-@pytest.fixture
-def history(url: str) -> HistoryDatabase:
-    database = HistoryDatabase(SecretStr(url))
-    database.migrate()
-    return database
-
 
 NEXT_DAY = DAY + dt.timedelta(days=1)
 
@@ -53,9 +39,9 @@ class TestReplaceDay:
         self, history: HistoryDatabase, url: str
     ) -> None:
         rows = events(event("web", 1, 1), event("db", 2, 2))
-        first = history.replace_day(DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON)
-        again = history.replace_day(DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON)
-        later = history.replace_day(DEPLOYMENT_HISTORY, DAY, rows, extracted_at=MORNING_AFTER)
+        first = replace_day(history, DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON)
+        again = replace_day(history, DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON)
+        later = replace_day(history, DEPLOYMENT_HISTORY, DAY, rows, extracted_at=MORNING_AFTER)
         assert stored(url, DEPLOYMENT_HISTORY).equals(rows)
         assert (first.rows, first.added, first.removed) == (2, 2, 0)
         assert (again.rows, again.added, again.removed) == (2, 0, 0)
@@ -72,8 +58,8 @@ class TestReplaceDay:
         history.replace_days(
             DEPLOYMENT_HISTORY, [DAY, NEXT_DAY], neighbours, extracted_at=NOON + 24 * HOUR
         )
-        outcome = history.replace_day(
-            DEPLOYMENT_HISTORY, NEXT_DAY, events(), extracted_at=NOON + 25 * HOUR
+        outcome = replace_day(
+            history, DEPLOYMENT_HISTORY, NEXT_DAY, events(), extracted_at=NOON + 25 * HOUR
         )
         assert outcome.removed == 1
         assert stored_keys(url) == [("first", 1), ("last", 2)]
@@ -84,8 +70,8 @@ class TestReplaceDay:
         execute(url, f"ALTER DATABASE {database_name(url)} SET timezone = 'Pacific/Auckland'")
         rows = events(event("early", 0.5, 1), event("late", 23.5, 2))
         for hours in range(2):
-            history.replace_day(DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON + hours * HOUR)
-        history.replace_day(DEPLOYMENT_HISTORY, NEXT_DAY, events(), extracted_at=MORNING_AFTER)
+            replace_day(history, DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON + hours * HOUR)
+        replace_day(history, DEPLOYMENT_HISTORY, NEXT_DAY, events(), extracted_at=MORNING_AFTER)
         assert stored(url, DEPLOYMENT_HISTORY).equals(rows)
 
     def test_an_event_that_changed_is_written_anew(
@@ -95,9 +81,9 @@ class TestReplaceDay:
         after = events(
             event("web", 1, 1, deployment_kind="initial", commit_id=7), event("db", 2, 2)
         )
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, before, extracted_at=MORNING_AFTER)
-        outcome = history.replace_day(
-            DEPLOYMENT_HISTORY, DAY, after, extracted_at=MORNING_AFTER + HOUR
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, before, extracted_at=MORNING_AFTER)
+        outcome = replace_day(
+            history, DEPLOYMENT_HISTORY, DAY, after, extracted_at=MORNING_AFTER + HOUR
         )
         assert (outcome.added, outcome.removed) == (1, 1)
         assert stored(url, DEPLOYMENT_HISTORY).equals(after)
@@ -106,8 +92,8 @@ class TestReplaceDay:
         self, history: HistoryDatabase, url: str
     ) -> None:
         newer, older = events(event("web", 1, 1)), events(event("web", 1, 1), event("db", 2, 2))
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, newer, extracted_at=NOON + HOUR)
-        outcome = history.replace_day(DEPLOYMENT_HISTORY, DAY, older, extracted_at=NOON)
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, newer, extracted_at=NOON + HOUR)
+        outcome = replace_day(history, DEPLOYMENT_HISTORY, DAY, older, extracted_at=NOON)
         assert outcome.decision is Outcome.KEPT_NEWER
         assert outcome.rows == 1
         assert stored(url, DEPLOYMENT_HISTORY).equals(newer)
@@ -115,9 +101,9 @@ class TestReplaceDay:
     def test_while_the_day_lasts_a_late_state_may_take_an_event_back(
         self, history: HistoryDatabase, url: str
     ) -> None:
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, events(event("web", 3, 1)), extracted_at=NOON)
-        outcome = history.replace_day(
-            DEPLOYMENT_HISTORY, DAY, events(event("web", 2, 9)), extracted_at=NOON + HOUR
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, events(event("web", 3, 1)), extracted_at=NOON)
+        outcome = replace_day(
+            history, DEPLOYMENT_HISTORY, DAY, events(event("web", 2, 9)), extracted_at=NOON + HOUR
         )
         assert outcome.decision is Outcome.PUBLISHED
         assert stored_keys(url) == [("web", 9)]
@@ -128,9 +114,9 @@ class TestReplaceDay:
         whole = events(event("web", 1, 1), event("db", 2, 2))
         # As many events as before, but one that was there is missing.
         pruned = events(event("db", 2, 2), event("new", 3, 3))
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, whole, extracted_at=MORNING_AFTER)
-        outcome = history.replace_day(
-            DEPLOYMENT_HISTORY, DAY, pruned, extracted_at=MORNING_AFTER + 24 * HOUR
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, whole, extracted_at=MORNING_AFTER)
+        outcome = replace_day(
+            history, DEPLOYMENT_HISTORY, DAY, pruned, extracted_at=MORNING_AFTER + 24 * HOUR
         )
         assert outcome.decision is Outcome.KEPT_RICHER
         assert outcome.rows == 2
@@ -139,18 +125,18 @@ class TestReplaceDay:
 
     def test_a_closed_day_takes_what_was_missing(self, history: HistoryDatabase, url: str) -> None:
         more = events(event("web", 1, 1), event("db", 2, 2))
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, more.slice(1), extracted_at=MORNING_AFTER)
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, more, extracted_at=MORNING_AFTER + HOUR)
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, more.slice(1), extracted_at=MORNING_AFTER)
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, more, extracted_at=MORNING_AFTER + HOUR)
         assert stored(url, DEPLOYMENT_HISTORY).equals(more)
 
     def test_without_its_record_a_closed_day_is_replaced(
         self, history: HistoryDatabase, url: str
     ) -> None:
-        history.replace_day(
-            DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=MORNING_AFTER
+        replace_day(
+            history, DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=MORNING_AFTER
         )
         execute(url, f"DELETE FROM flakelag.loads WHERE partition_key = '{DAY}'")
-        outcome = history.replace_day(DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
+        outcome = replace_day(history, DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
         assert outcome.removed == 1
         assert stored_keys(url) == []
 
@@ -183,16 +169,16 @@ class TestReplaceDay:
                 for number, seconds in enumerate(lead_times)
             ),
         )
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON)
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON)
         assert stored(url, DEPLOYMENT_HISTORY).to_pylist() == rows.to_pylist()
-        again = history.replace_day(DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON)
+        again = replace_day(history, DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON)
         assert (again.added, again.removed) == (0, 0)
 
     def test_instants_of_pandas_are_instants(self, history: HistoryDatabase) -> None:
         """The assets hold T as pandas does."""
         newer = pd.Timestamp(MORNING_AFTER).as_unit("us")
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, events(), extracted_at=newer)
-        outcome = history.replace_day(DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, events(), extracted_at=newer)
+        outcome = replace_day(history, DEPLOYMENT_HISTORY, DAY, events(), extracted_at=NOON)
         assert outcome.decision is Outcome.KEPT_NEWER
 
 
@@ -243,7 +229,7 @@ class TestUnusableRows:
 
     @pytest.fixture(autouse=True)
     def _something_is_there(self, history: HistoryDatabase) -> None:
-        history.replace_day(DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=NOON)
+        replace_day(history, DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=NOON)
 
     @pytest.mark.parametrize(
         ("rows", "message"),
@@ -265,7 +251,7 @@ class TestUnusableRows:
         self, history: HistoryDatabase, url: str, rows: pa.Table, message: str
     ) -> None:
         with pytest.raises(HistoryDataError) as refusal:
-            history.replace_day(DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON + HOUR)
+            replace_day(history, DEPLOYMENT_HISTORY, DAY, rows, extracted_at=NOON + HOUR)
         assert message in str(refusal.value)
         assert stored_keys(url) == [("web", 1)]
         assert values(url, "SELECT extracted_at FROM flakelag.loads") == [(NOON,)]

@@ -5,14 +5,16 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
+from pipelines.embedded.postgres import EmbeddedPostgres
+from pipelines.history.connection import HistoryUnavailableError
 from pipelines.history.database import HistoryDatabase
 from tests.integration import history_writer
 from tests.integration.history_rows import values
@@ -23,20 +25,10 @@ from tests.integration.history_writer import (
     row_count,
     write_without_end,
 )
+from tests.integration.tcp_door import free_port, open_door
+from tests.waiting import wait_until
 
 FULL = os.environ.get("FLAKELAG_TEST_SCALE") == "full"
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
-
-
-@pytest.fixture
-def history(url: str) -> HistoryDatabase:
-    database = HistoryDatabase(SecretStr(url))
-    database.migrate()
-    return database
 
 
 def stored_versions(url: str) -> dict[dt.date, int]:
@@ -149,5 +141,31 @@ def wait_for_writers(url: str, number: int) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
-    while values(url, waiting) != [(number,)]:
-        time.sleep(0.01)
+    wait_until(lambda: values(url, waiting) == [(number,)])
+
+
+@pytest.mark.parametrize("lets_out", [0, 100, 1_000, 3_000])
+def test_a_server_that_falls_silent_is_given_up_on(
+    postgres_server: EmbeddedPostgres, url: str, lets_out: int
+) -> None:
+    port = free_port()
+    through_door = f"postgresql://postgres@127.0.0.1:{port}/{conninfo_to_dict(url)['dbname']}"
+    database = HistoryDatabase(SecretStr(through_door), patience=dt.timedelta(seconds=1))
+
+    with (
+        open_door(port, postgres_server.data_dir / "cluster" / ".s.PGSQL.5432", lets_out),
+        pytest.raises(HistoryUnavailableError, match=r"no answer|fell silent") as caught,
+    ):
+        database.migrate()
+
+    assert caught.value.retryable
+    # And it holds no lock on anything.
+    HistoryDatabase(SecretStr(url)).migrate()
+
+
+def test_a_statement_that_takes_too_long_is_given_up_on(url: str, history: HistoryDatabase) -> None:
+    hasty = HistoryDatabase(SecretStr(url), patience=dt.timedelta(seconds=5))
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE flakelag.loads")
+        with pytest.raises(HistoryUnavailableError, match="was busy"):
+            replace(hasty, DATES[:1], 1)

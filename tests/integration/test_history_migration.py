@@ -19,14 +19,10 @@ from tests.integration.history_rows import (
     event,
     events,
     execute,
+    replace_day,
     stored,
     values,
 )
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
 
 
 def migrate(url: str, schema: HistorySchema = HISTORY) -> list[str]:
@@ -34,8 +30,12 @@ def migrate(url: str, schema: HistorySchema = HISTORY) -> list[str]:
 
 
 def load_an_event(url: str) -> None:
-    HistoryDatabase(SecretStr(url)).replace_day(
-        DEPLOYMENT_HISTORY, DAY, events(event("web", 1, 1)), extracted_at=NOON
+    replace_day(
+        HistoryDatabase(SecretStr(url)),
+        DEPLOYMENT_HISTORY,
+        DAY,
+        events(event("web", 1, 1)),
+        extracted_at=NOON,
     )
 
 
@@ -211,7 +211,7 @@ class TestForeignSchema:
                 "DROP VIEW flakelag.view_system_deployment_status;"
                 " CREATE VIEW flakelag.view_system_deployment_status AS SELECT 1 AS hostname;"
                 " CREATE VIEW public.mine AS SELECT * FROM flakelag.view_system_deployment_status",
-                "view mine depends on view flakelag.view_system_deployment_status",
+                "view public.mine depends on view flakelag.view_system_deployment_status",
             ),
         ],
         ids=["type", "not null", "primary key", "no table", "no view", "dependent view"],

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -37,11 +36,6 @@ FROM view_system_deployment_status
 WHERE deployment_status IN ('unknown', 'no_deployment');
 """
 MOST_BEHIND, SUMMARY, RECENT, UNTRACEABLE = DOCUMENT.split("\n\n")
-
-
-@pytest.fixture
-def url(new_database: Callable[..., str]) -> str:
-    return new_database()
 
 
 def fill(url: str, *, set_database_search_path: bool) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from assets.compute.fleet import frame_from_arrow
-from assets.publishing.checks import JudgedCheck, unique_key
+from assets.publishing.checks import JudgedCheck, conformity_checks
 from assets.publishing.daily_asset import daily_dataset
 from assets.publishing.days import Day, days_as_of
 from assets.publishing.interfaces import ReportStore
@@ -60,18 +60,17 @@ def status_of_day(day: Day, hostnames: Sequence[str]) -> pd.DataFrame:
 
 
 def test_a_day_that_fails_its_check_is_not_published(pipeline: Pipeline) -> None:
-    one_row = unique_key(SYSTEM_DEPLOYMENT_STATUS)
+    checks = conformity_checks(SYSTEM_DEPLOYMENT_STATUS)
 
     @daily_dataset(
-        SYSTEM_DEPLOYMENT_STATUS, deps=[], group="status", kinds={"pandas"}, checks=[one_row]
+        SYSTEM_DEPLOYMENT_STATUS, deps=[], group="status", kinds={"pandas"}, checks=checks
     )
     def system_deployment_status(
         context: dg.AssetExecutionContext, reports: dg.ResourceParam[ReportStore]
     ) -> StepEvents:
         def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
             is_bad = day.date.isoformat() == DAYS[1]
-            status = status_of_day(day, ["web", "web"] if is_bad else ["db", "web"])
-            return status, [one_row.on(status)]
+            return status_of_day(day, ["web", "web"] if is_bad else ["db", "web"]), []
 
         days = days_as_of(context.partition_keys, READ_AT)
         yield from publish_days(context, SYSTEM_DEPLOYMENT_STATUS, days, reports, compute)
@@ -92,16 +91,15 @@ def test_a_day_that_fails_its_check_is_not_published(pipeline: Pipeline) -> None
     )
 
     assert not result.success
-    assert f"system_deployment_status of {DAYS[1]} is not published. 2 rows share a key" in (
-        failures(result)
-    )
+    assert f"system_deployment_status of {DAYS[1]} is not published." in failures(result)
+    assert "system_deployment_status.hostname: 1 key occurs more than once" in failures(result)
     published = pipeline.reports.published_dates(SYSTEM_DEPLOYMENT_STATUS)
     assert published == [dt.date.fromisoformat(DAYS[0])]
-    check = latest_check(pipeline.instance, SYSTEM_DEPLOYMENT_STATUS.name, one_row.name)
+    check = latest_check(pipeline.instance, SYSTEM_DEPLOYMENT_STATUS.name, checks[0].name)
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.ERROR
     assert check.description is not None
-    assert "'web'" in check.description
+    assert "hostname=web" in check.description
     assert not [event for event in result.all_events if event.is_step_up_for_retry]
     assert "downstream" not in {e.step_key for e in result.all_events if e.is_step_start}
 

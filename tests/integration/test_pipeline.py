@@ -22,6 +22,7 @@ from assets.schemas import (
     FLAKE_DEPLOYMENT_STATUS,
     PUBLISHED_DATASETS,
     QUARANTINE,
+    REQUIRED_TABLES,
     SOURCE_TABLES,
     SYSTEM_DEPLOYMENT_STATUS,
     Dataset,
@@ -30,6 +31,7 @@ from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import load_fleet
 from pipelines.demo.source_schema import create_source_schema
 from pipelines.embedded.postgres import EmbeddedPostgres
+from tests.integration.fleet_support import create_fleet, run_sql
 from tests.integration.pipeline import (
     Pipeline,
     check_results,
@@ -274,6 +276,18 @@ def test_deployments_are_kept_once_however_often_the_days_are_run(pipeline: Pipe
     assert len(counts) == 1
 
 
+def test_the_history_is_as_of_the_reading_that_the_file_is_of(pipeline: Pipeline) -> None:
+    source = [*(table.name for table in SOURCE_TABLES), QUARANTINE.name]
+    # The middle one reads again and publishes no deployments.
+    for selection in ([*source, DEPLOYMENTS.name], source, [DEPLOYMENT_HISTORY.name]):
+        result = pipeline.run(selection=selection)
+        assert result.success, failures(result)
+    published = pipeline.reports.describe(DEPLOYMENTS, dt.date.fromisoformat(today()))
+    with psycopg.connect(pipeline.history_url) as connection:
+        recorded = connection.execute("SELECT snapshot_at, extracted_at FROM flakelag.loads")
+        assert recorded.fetchall() == [(published.snapshot_at, published.extracted_at)]
+
+
 def test_tomorrow_is_refused(pipeline: Pipeline) -> None:
     tomorrow = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)).isoformat()
     with pytest.raises(dg.DagsterUnknownPartitionError):
@@ -292,8 +306,26 @@ def test_an_emptied_table_blocks_before_anything_is_published(
         create_source_schema(connection, "newer")
     result = pipeline.run()
     assert not result.success
-    assert "Table public.systems has no usable row" in failures(result)
+    assert "Table public.systems has no row. It had" in failures(result)
     assert check_results(result)["systems:not_empty_or_sharply_shrunk"] is False
+    assert pipeline.files() == before
+
+
+@pytest.mark.parametrize("table", [table.name for table in REQUIRED_TABLES])
+def test_an_emptied_table_is_a_loss_whichever_it_is(
+    table: str, pipeline: Pipeline, new_database: Callable[..., str]
+) -> None:
+    pipeline.fleet_url = create_fleet(new_database())
+    result = pipeline.run()
+    assert result.success, failures(result)
+    before = pipeline.files()
+
+    run_sql(pipeline.fleet_url, f"TRUNCATE {table} CASCADE")
+    result = pipeline.run()
+
+    assert not result.success
+    assert f"Table public.{table} has no row. It had 1 at the last reading." in failures(result)
+    assert check_results(result)[f"{table}:not_empty_or_sharply_shrunk"] is False
     assert pipeline.files() == before
 
 
@@ -347,7 +379,8 @@ def test_closed_days_keep_what_the_source_has_forgotten(
             DELETE FROM system_states WHERE timestamp < now() - interval '2 days'
             """
         )
-    result = pipeline.run(first, last)
+    accepted = {"ops": {"read_fleet_database": {"config": {"accept_shrunk": True}}}}
+    result = pipeline.run(first, last, run_config=accepted)
     assert result.success, failures(result)
     after = pipeline.files()
     for dataset in (
@@ -384,12 +417,3 @@ def test_every_asset_says_what_it_is(pipeline: Pipeline) -> None:
         assert node.group_name != "default", key
         assert node.kinds, key
         assert node.owners, key
-
-
-def test_column_lineage_names_columns_that_exist() -> None:
-    known = {dataset.name: dataset for dataset in (*SOURCE_TABLES, *PUBLISHED_DATASETS)}
-    for dataset in (*PUBLISHED_DATASETS, DEPLOYMENT_HISTORY, COMMIT_ROLLOUTS):
-        for column in dataset.columns:
-            for source in column.derived_from:
-                asset, name = source.split(".")
-                assert name in known[asset].column_names, (dataset.name, column.name, source)

@@ -1,6 +1,5 @@
 """`docs/recipes.md`: every block runs, and SQL and Python give the same answer."""
 
-import ast
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import pytest
 
 from assets.publishing.layout import ANALYSTS_FILE
 from tests.integration.pipeline import Pipeline
-from tests.markdown import Block, blocks
+from tests.markdown import Block, blocks, run_as_notebook
 
 PAGE = blocks("recipes.md")
 RECIPES = sorted({block.heading for block in PAGE if block.language == "sql"})
@@ -46,12 +45,9 @@ class Reader:
         return None
 
     def _run_python(self, text: str) -> Answer | None:
-        *statements, last = ast.parse(text).body
-        exec(compile(ast.Module(statements, []), "recipes.md", "exec"), self.names)
-        if not isinstance(last, ast.Expr):
-            exec(compile(ast.Module([last], []), "recipes.md", "exec"), self.names)
+        shown = run_as_notebook(text, self.names)
+        if shown is None:
             return None
-        shown = eval(compile(ast.Expression(last.value), "recipes.md", "eval"), self.names)
         if isinstance(shown, pd.DataFrame):
             values = shown.astype(object).where(shown.notna(), None)
             return Answer(list(shown.columns), list(values.itertuples(index=False, name=None)))

@@ -27,11 +27,6 @@ from tests.integration.store_writer import (
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ReportStore:
-    return ReportStore(tmp_path / "reports")
-
-
 def published_files(store: ReportStore) -> list[str]:
     """Everything in the root but the store's own folder, and folders that hold nothing."""
     return sorted(
@@ -61,7 +56,10 @@ def test_a_partition_is_one_file_and_nothing_else(store: ReportStore) -> None:
     assert publication.outcome is Outcome.PUBLISHED
     assert publication.path == partition_file(store.root)
     assert store.published_dates(VERSIONS) == [DAY - dt.timedelta(days=1), DAY]
-    assert store.latest_date(VERSIONS) == DAY
+    earlier = [DAY - dt.timedelta(days=days) for days in (30, 2, 365, 29, 3)]
+    for day in earlier:
+        publish_version(store, 1, date=day)
+    assert store.published_dates(VERSIONS)[:5] == sorted(earlier)
 
 
 def test_what_was_published_is_read(store: ReportStore) -> None:
@@ -74,20 +72,20 @@ def test_what_was_published_is_read(store: ReportStore) -> None:
         "hostname",
     ]
     assert store.describe(VERSIONS, DAY) == publication.partition
-    assert publication.rows == rows_of(3)
-    assert publication.bytes == publication.path.stat().st_size
+    assert publication.partition.rows == rows_of(3)
+    assert publication.partition.bytes == publication.path.stat().st_size
     assert publication.partition.snapshot_at == read_at(3)
     assert publication.partition.extracted_at == read_at(3)
 
 
 def test_reading_what_is_not_there_says_what_to_do(store: ReportStore) -> None:
-    with pytest.raises(PartitionNotFoundError, match="versions is not published for 2026-11-23"):
-        store.read(VERSIONS, DAY)
+    for ask in (store.read, store.describe):
+        with pytest.raises(PartitionNotFoundError, match="versions is not published for 2026-11-"):
+            ask(VERSIONS, DAY)
     publish_version(store, 1)
     with pytest.raises(KeyError, match="has no column colour"):
         store.read(VERSIONS, DAY, ["colour"])
     assert store.published_dates(SYSTEM_DEPLOYMENT_STATUS) == []
-    assert store.latest_date(SYSTEM_DEPLOYMENT_STATUS) is None
 
 
 def test_a_store_touches_nothing_before_it_publishes(store: ReportStore) -> None:
@@ -182,10 +180,37 @@ def test_a_confirmation_goes_with_the_file_that_it_confirmed(store: ReportStore)
     assert close_day(store, 3, extracted_at=read_at(6)).outcome is Outcome.PUBLISHED
 
 
-def test_a_damaged_confirmation_costs_nothing_else(store: ReportStore) -> None:
+def test_a_file_that_came_back_is_not_confirmed_by_what_confirmed_another(
+    store: ReportStore,
+) -> None:
+    """As when an operator restores it; or when a process died between a file and its record."""
+    path = close_day(store, 1, extracted_at=read_at(1)).path
+    backup = path.read_bytes()
+    close_day(store, 2, extracted_at=read_at(5))
+    close_day(store, 2, extracted_at=read_at(9))
+    path.write_bytes(backup)
+
+    assert close_day(store, 3, extracted_at=read_at(6)).outcome is Outcome.PUBLISHED
+
+
+def test_a_day_that_was_only_confirmed_later_is_dated_by_the_newest_confirmation(
+    store: ReportStore,
+) -> None:
+    close_day(store, 1, extracted_at=read_at(1))
+    close_day(store, 1, extracted_at=read_at(9))
+    close_day(store, 1, extracted_at=read_at(12))
+
+    for version in (2, 1, 2):
+        late = close_day(store, version, extracted_at=read_at(10 + version % 2))
+        assert late.outcome is Outcome.KEPT_NEWER
+    assert close_day(store, 2, extracted_at=read_at(12)).outcome is Outcome.PUBLISHED
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", "null", '{"extracted_at": 1}'])
+def test_a_damaged_confirmation_costs_nothing_else(store: ReportStore, damage: str) -> None:
     close_day(store, 1, extracted_at=read_at(1))
     [record] = (store.root / "_store" / "manifest").rglob("*.json")
-    record.write_text("")
+    record.write_text(damage)
 
     assert close_day(store, 1, extracted_at=read_at(3)).outcome is Outcome.KEPT_UNCHANGED
     assert close_day(store, 2, extracted_at=read_at(2)).outcome is Outcome.KEPT_NEWER
@@ -201,6 +226,9 @@ def test_a_closed_day_is_not_replaced_by_less(store: ReportStore) -> None:
     assert kept.outcome is Outcome.KEPT_RICHER
     assert "the row is gone in 300 rows" in kept.reason
     assert path.read_bytes() == before
+
+    # What has less confirms nothing either.
+    assert close_day(store, many, extracted_at=read_at(5)).outcome is Outcome.KEPT_UNCHANGED
 
     path.unlink()
     assert close_day(store, few, extracted_at=read_at(9)).outcome is Outcome.PUBLISHED
@@ -229,7 +257,6 @@ def test_what_is_not_what_the_dataset_says_is_not_published(store: ReportStore) 
     twice = pa.concat_tables([table, table])
     instants = {"snapshot_at": read_at(2), "extracted_at": read_at(2)}
     later = instants | {"extracted_at": read_at(3)}
-    naive = instants | {"snapshot_at": read_at(2).replace(tzinfo=None)}
 
     with pytest.raises(UnpublishableDataError, match=r"versions\.hostname: 1600 keys occur"):
         store.publish(VERSIONS, DAY, twice, run_id="run", **instants)
@@ -237,8 +264,10 @@ def test_what_is_not_what_the_dataset_says_is_not_published(store: ReportStore) 
         store.publish(VERSIONS, DAY, table.drop_columns(["note"]), run_id="run", **instants)
     with pytest.raises(UnpublishableDataError, match=r"versions\.extracted_at: not .*12:00:03"):
         store.publish(VERSIONS, DAY, table, run_id="run", **later)
-    with pytest.raises(ValueError, match="has no time zone"):
-        store.publish(VERSIONS, DAY, table, run_id="run", **naive)
+    for name in instants:
+        naive = instants | {name: read_at(2).replace(tzinfo=None)}
+        with pytest.raises(ValueError, match="has no time zone"):
+            store.publish(VERSIONS, DAY, table, run_id="run", **naive)
     assert published.path.read_bytes() == before
 
 

@@ -12,7 +12,6 @@ import pytest
 from assets.publishing.conformity import UnpublishableDataError
 from assets.schemas.source import DERIVATION_STATUSES, ENVIRONMENTS, FLAKES
 from pipelines.store.extracts import (
-    ALWAYS_KEPT,
     KEPT_WHILE_RECENT,
     ExtractNotFoundError,
     superfluous,
@@ -23,19 +22,14 @@ from tests.integration.processes import KILLED, exit_codes, new_pipe, running
 from tests.integration.store_writer import (
     NOON,
     VERSIONS,
-    Summary,
     batches_of,
     read_at,
     rows_of,
     stage_and_die,
     stage_and_wait,
     stage_extract,
+    summary,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ReportStore:
-    return ReportStore(tmp_path)
 
 
 def staged_files(store: ReportStore) -> list[Path]:
@@ -46,6 +40,11 @@ def kept(store: ReportStore) -> list[str]:
     """The runs whose extracts are there, the oldest first."""
     folders = sorted((store.root / "_store" / "extracts").iterdir())
     return [folder.name.partition("-")[2] for folder in folders]
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def of_flakes(rows: int) -> Iterator[pa.RecordBatch]:
@@ -62,14 +61,14 @@ def test_an_extract_is_read_as_it_was_staged(store: ReportStore) -> None:
         writer.write(FLAKES, of_flakes(rows))
         writer.write(ENVIRONMENTS, iter(()))
         writer.complete(
-            Summary(
+            summary(
                 read_at(1),
                 "older",
-                {"flakes": rows + 1},
-                {"flakes": rows},
-                {"flakes": 1},
-                {"derivations.completed_at": 2},
-                ("A note.",),
+                rows_read={"flakes": rows + 1},
+                rows_staged={"flakes": rows},
+                rows_quarantined={"flakes": 1},
+                values_cleared={"derivations.completed_at": 2},
+                notes=("A note.",),
             )
         )
 
@@ -86,7 +85,7 @@ def test_an_extract_is_read_as_it_was_staged(store: ReportStore) -> None:
         extract.table("commits")
     assert extract.extracted_at == read_at(1)
     assert extract.run_id == "run-1"
-    assert extract.rows_staged == {"flakes": rows}
+    assert extract.rows_read == {"flakes": rows + 1}
     assert extract.summary == {
         "run_id": "run-1",
         "extracted_at": "2026-11-23T12:00:01+00:00",
@@ -106,7 +105,7 @@ def test_a_table_that_is_written_again_is_replaced(store: ReportStore) -> None:
     with store.new_extract("run-1") as writer:
         writer.write(FLAKES, of_flakes(5))
         writer.write(FLAKES, of_flakes(3))
-        writer.complete(Summary(NOON, "newer", {}, {}, {}, {}))
+        writer.complete(summary(NOON))
 
     assert store.extract_for_run(["run-1"]).table("flakes").num_rows == 3
 
@@ -185,10 +184,13 @@ def test_the_newest_extracts_are_kept(store: ReportStore) -> None:
 def test_an_extract_in_use_is_not_removed(store: ReportStore) -> None:
     stage_extract(store, 1)
     used = store.extract_for_run(["run-1"])
+    open_before = descriptors()
     for version in range(2, KEPT_WHILE_RECENT + 4):
         stage_extract(store, version)
 
     assert "run-1" in kept(store)
+    # A daemon stages for months.
+    assert descriptors() == open_before
     assert pq.read_table(used.path / "versions.parquet").num_rows == rows_of(1)
 
     del used
@@ -207,8 +209,8 @@ def test_what_is_superfluous_depends_on_age_and_number() -> None:
     mixed = [name(0), name(-1), name(-23.9), name(-24), name(-25)]
 
     assert superfluous([]) == []
-    assert superfluous(hourly) == hourly[KEPT_WHILE_RECENT:]
-    assert superfluous(daily) == daily[ALWAYS_KEPT:]
+    assert superfluous(hourly) == hourly[8:]
+    assert superfluous(daily) == daily[2:]
     assert superfluous(mixed) == mixed[3:]
 
 

@@ -15,9 +15,10 @@ import pytest
 
 from assets.publishing.replacement import Outcome
 from pipelines.store import report_store
-from pipelines.store.atomic_files import LockHeldError, ReportStoreError
+from pipelines.store.atomic_files import AtomicFiles, LockHeldError, ReportStoreError
 from pipelines.store.parquet_files import encode
 from pipelines.store.report_store import PartitionNotFoundError, ReportStore
+from tests.integration.filesystems import small_filesystem
 from tests.integration.processes import KILLED, exit_codes, new_pipe, running
 from tests.integration.store_writer import (
     DAY,
@@ -25,6 +26,7 @@ from tests.integration.store_writer import (
     VERSIONS,
     confirm_and_die,
     hold_lock,
+    partition_file,
     publish_and_die,
     publish_on_days,
     publish_version,
@@ -34,11 +36,6 @@ from tests.integration.store_writer import (
 )
 
 OUTSIDE_USER = 65534
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ReportStore:
-    return ReportStore(tmp_path / "reports")
 
 
 def files_in(folder: Path) -> set[str]:
@@ -239,23 +236,19 @@ def test_what_may_not_be_written_may_be_read() -> None:
 
 
 def test_a_store_on_two_filesystems_is_refused(tmp_path: Path) -> None:
-    memory = Path("/dev/shm")
-    assert memory.stat().st_dev != tmp_path.stat().st_dev
-    elsewhere = Path(tempfile.mkdtemp(prefix="flakelag-test-", dir=memory))
-    try:
-        (tmp_path / "_store").symlink_to(elsewhere)
-        store = ReportStore(tmp_path)
-
+    (tmp_path / "_store").mkdir()
+    store = ReportStore(tmp_path)
+    with small_filesystem(tmp_path / "_store"):
         with pytest.raises(ReportStoreError, match="must be one filesystem"):
             publish_version(store, 1)
 
         assert published_version(store) is None
         assert nothing_is_staged(store)
-    finally:
-        shutil.rmtree(elsewhere)
 
 
-@pytest.mark.parametrize("path", ["_store", "_store/locks", "versions", f"versions/date={DAY}"])
+@pytest.mark.parametrize(
+    "path", ["_store", "_store/locks", "_store/manifest", "versions", f"versions/date={DAY}"]
+)
 def test_a_file_where_a_folder_must_be_is_named(store: ReportStore, path: str) -> None:
     in_the_way = store.root / path
     in_the_way.parent.mkdir(parents=True)
@@ -265,13 +258,48 @@ def test_a_file_where_a_folder_must_be_is_named(store: ReportStore, path: str) -
         publish_version(store, 1)
 
 
+@pytest.mark.parametrize("path", ["_store/staging", "_store/extracts"])
+def test_a_file_where_the_extracts_must_be_is_named(store: ReportStore, path: str) -> None:
+    in_the_way = store.root / path
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("")
+
+    with pytest.raises(ReportStoreError, match=f"Can't write .*{path}.* remove it"):
+        stage_extract(store, 1)
+
+
+def test_a_folder_where_a_file_must_be_is_named(store: ReportStore) -> None:
+    partition_file(store.root).mkdir(parents=True)
+
+    for ask in (store.read, store.describe):
+        with pytest.raises(ReportStoreError, match=r"Can't read .*data\.parquet: "):
+            ask(VERSIONS, DAY)
+    with pytest.raises(ReportStoreError, match=r"Can't read .*data\.parquet: "):
+        publish_version(store, 1)
+
+
+def test_a_page_has_one_writer_at_a_time(store: ReportStore) -> None:
+    hasty = ReportStore(store.root, lock_timeout=dt.timedelta(milliseconds=50))
+    with (
+        AtomicFiles(store.root).locked(store.root / "latest.html"),
+        pytest.raises(LockHeldError, match=r"has held .*latest.html.* for 0 s"),
+    ):
+        hasty.write_atomically("latest.html", b"")
+
+    assert hasty.write_atomically("latest.html", b"").read_bytes() == b""
+
+
+@pytest.mark.parametrize("what", ["rows", "instants"])
 def test_what_does_not_read_back_is_not_published(
-    store: ReportStore, monkeypatch: pytest.MonkeyPatch
+    store: ReportStore, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     publish_version(store, 1)
 
     def lie(dataset: object, stamped: pa.Table) -> pa.Buffer:
-        return encode(VERSIONS, stamped.slice(1))
+        if what == "rows":
+            return encode(VERSIONS, stamped.slice(1))
+        other = stamped.schema.metadata | {b"extracted_at": NOON.isoformat().encode()}
+        return encode(VERSIONS, stamped.replace_schema_metadata(other))
 
     monkeypatch.setattr(report_store, "encode", lie)
     with pytest.raises(ReportStoreError, match="does not read back as it was written"):

@@ -6,6 +6,7 @@ characters that URLs care about: whichever piece leaks, plain or percent-encoded
 
 import gzip
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -26,6 +27,7 @@ import requests
 from psycopg import sql
 from pydantic import SecretStr
 
+from pipelines.alerts.state import AlertState, AlertStateFile
 from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import prepare_instance
 from pipelines.settings import Settings
@@ -35,10 +37,10 @@ from tests.integration.command_process import (
     environment,
     running,
     session_members,
-    wait_until,
 )
 from tests.integration.fleet_support import create_fleet, run_sql
 from tests.integration.tcp_door import free_port, open_door
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 CANARY = "c4n4ry"
 WEBSERVER = (*FLAKELAG, "webserver")
@@ -355,34 +357,49 @@ def test_the_ui_does_not_show_it(left: Left) -> None:
 
     def ask(query: str, **variables: Any) -> Any:
         answer = requests.post(
-            f"{address}/graphql", json={"query": query, "variables": variables}, timeout=120
+            f"{address}/graphql",
+            json={"query": query, "variables": variables},
+            timeout=PATIENCE_SECONDS,
         )
         seen.append(answer.text)
         assert "errors" not in answer.json(), answer.text[:2000]
         return answer.json()["data"]
 
     def answers() -> bool:
-        with suppress(requests.ConnectionError):
+        with suppress(requests.ConnectionError, requests.Timeout):
             return requests.get(f"{address}/server_info", timeout=10).ok
         return False
 
     log = left.folder / "webserver.log"
     command = (*WEBSERVER, "--port", str(port))
     with running(command, ROOT, log, **left.given) as webserver:
-        wait_until(answers, webserver)
+        wait_until(answers, webserver, said=log.read_text)
         resources = ask(RESOURCES, repository=repository)["allTopLevelResourceDetailsOrError"]
         assert {"fleet_database", "history", "reports"} <= {r["name"] for r in resources["results"]}
+        for resource in resources["results"]:
+            assert re.fullmatch(r"pipelines\.wiring\.\w+", resource["resourceType"])
+            assert resource["description"]
+            assert resource["configuredValues"] == []
         assert "run_storage: PostgresRunStorage" in ask(INSTANCE)["instance"]["info"]
         runs = ask(RUNS)["runsOrError"]["results"]
         assert sorted(run["status"] for run in runs) == ["FAILURE"] * 7 + ["SUCCESS"]
         for run in runs:
             ask(EVENTS, runId=run["runId"])
-            debug_file = requests.get(f"{address}/download_debug/{run['runId']}", timeout=120)
+            debug_file = requests.get(
+                f"{address}/download_debug/{run['runId']}", timeout=PATIENCE_SECONDS
+            )
             seen.append(gzip.decompress(debug_file.content).decode())
+        # From the beginning of the event log: an alert of every failure above.
+        alerts = AlertStateFile(Path(left.given["REPORTS_DIR"]), "failures")
+        alerts.save(AlertState(position=0))
         for sensor in ("tell_of_failures", "tell_of_systems_behind"):
             told = ask(SENSOR, selector=repository | {"sensorName": sensor})["sensorDryRun"]
             assert "evaluationResult" in told, told
         assert "The webhook can't be reached." in seen[-1]
+        pending = alerts.load().pending
+        assert pending is not None
+        seen.append(pending.model_dump_json())
+        assert "failed at `read_fleet_database`: The fleet database" in pending.text
         for pid in session_members(webserver.pid):
             assert not tells(Path(f"/proc/{pid}/cmdline").read_bytes())
 

@@ -9,7 +9,8 @@ import pytest
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from tests.integration.command_process import FLAKELAG, running, wait_until
+from tests.integration.command_process import FLAKELAG, running
+from tests.waiting import wait_until
 from tests.webservers import free_port, is_ready
 
 READ_ONLY_ENDPOINTS = {

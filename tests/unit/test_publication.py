@@ -1,6 +1,7 @@
 """What may be published, and what the errors say of the rest."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +11,11 @@ import pyarrow as pa
 import pytest
 
 from assets.publishing.conformity import (
+    Problem,
     UnpublishableDataError,
     find_problems,
     find_wrong_stamps,
     to_arrow,
-    validate,
 )
 from assets.schemas.dictionary import (
     DATE,
@@ -66,11 +67,18 @@ def frame(**changed: Any) -> pd.DataFrame:
     return pd.DataFrame(columns | changed)
 
 
+def texts(problems: Sequence[Problem]) -> tuple[str, ...]:
+    return tuple(problem.text for problem in problems)
+
+
 def problems_of(frame: pd.DataFrame) -> tuple[str, ...]:
-    with pytest.raises(UnpublishableDataError) as caught:
-        to_arrow(HOSTS, frame)
-    assert str(caught.value).startswith("hosts can't be published. ")
-    return caught.value.problems
+    try:
+        found = find_problems(HOSTS, to_arrow(HOSTS, frame))
+    except UnpublishableDataError as error:
+        found = list(error.problems)
+    message = str(UnpublishableDataError(HOSTS, found))
+    assert message == f"hosts can't be published. {' '.join(texts(found))}"
+    return texts(found)
 
 
 def test_computed_rows_become_a_table_of_the_exact_schema() -> None:
@@ -116,6 +124,24 @@ def test_instants_of_another_zone_or_unit_are_the_same_instants() -> None:
     assert table["reported_at"].to_pylist() == [NOON, NOON]
 
 
+def test_smaller_numbers_of_the_same_kind_lose_nothing() -> None:
+    small = pd.Series([1, 2], dtype="int32")
+    single = pd.Series([0.5, np.nan], dtype="float32")
+
+    table = to_arrow(HOSTS, frame(flake_id=small, hours=single))
+
+    assert table["flake_id"].to_pylist() == [1, 2]
+    assert table["hours"].to_pylist() == [0.5, None]
+
+
+def test_how_a_frame_was_put_together_does_not_show() -> None:
+    whole = to_arrow(HOSTS, frame())
+    parts = to_arrow(HOSTS, pd.concat([frame().iloc[:1], frame().iloc[1:]]))
+
+    assert parts.equals(whole)
+    assert {column.num_chunks for column in parts.columns} == {1}
+
+
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
@@ -144,6 +170,11 @@ def test_instants_of_another_zone_or_unit_are_the_same_instants() -> None:
             "hosts.reported_at: timestamp[us] (pandas datetime64[us]) instead of "
             "timestamp[us, tz=UTC].",
             id="instants without a zone",
+        ),
+        pytest.param(
+            {"reported_at": ["now", "now"]},
+            "hosts.reported_at: large_string (pandas str) instead of timestamp[us, tz=UTC].",
+            id="instants as text",
         ),
         pytest.param(
             {"snapshot_date": pd.Series([NOON, NOON]).dt.as_unit("us")},
@@ -197,6 +228,12 @@ def test_finer_than_microseconds_is_refused_rather_than_cut() -> None:
     assert "would lose data" in problem
 
 
+def test_a_number_beyond_64_bits_is_refused_rather_than_cut() -> None:
+    [problem] = problems_of(frame(commits=pd.Series([2**70, 1], dtype="object")))
+
+    assert problem.startswith("hosts.commits: ")
+
+
 def test_text_that_is_no_unicode_is_refused() -> None:
     [problem] = problems_of(frame(hostname=pd.Series(["a", "\udcff"], dtype="object")))
 
@@ -211,6 +248,39 @@ def test_all_problems_are_told_at_once() -> None:
         "hosts.colour",
         "hosts.flake_id",
     ]
+
+
+def test_all_that_is_wrong_in_a_column_is_told() -> None:
+    measured = Dataset(
+        name="measured",
+        grain="one row a host",
+        description="A dataset whose values must all be there.",
+        key=("hostname",),
+        order_by="hostname",
+        columns=(
+            text("hostname", "The host."),
+            text("status", "How it stands.", allowed=("good", "bad")),
+            number("hours", "hours", "How long."),
+        ),
+    )
+    fields = [column.arrow_field() for column in measured.columns]
+    table = pa.table([["a", "b"], ["ugly", None], [float("nan"), None]], schema=pa.schema(fields))
+
+    assert texts(find_problems(measured, table)) == (
+        "measured.status: null in 1 row, the first hostname=b.",
+        "measured.status: 'ugly', which is none of good, bad, in 1 row, the first hostname=a.",
+        "measured.hours: null in 1 row, the first hostname=b.",
+        "measured.hours: NaN in 1 row, the first hostname=a.",
+    )
+
+
+def test_several_keys_that_occur_again_are_counted() -> None:
+    table = to_arrow(HOSTS, frame())
+
+    assert texts(find_problems(HOSTS, pa.concat_tables([table, table]))) == (
+        "hosts.hostname+flake_id: 2 keys occur more than once, the first hostname=a, flake_id=1, "
+        "2 times.",
+    )
 
 
 def test_one_of_two_columns_of_the_same_name_is_not_chosen() -> None:
@@ -229,19 +299,22 @@ def test_what_is_stored_is_judged_like_what_was_computed() -> None:
     undecodable = table.set_column(0, HOSTS["hostname"].arrow_field(), raw)
 
     assert find_problems(HOSTS, table) == []
-    assert find_problems(HOSTS, nan) == [
-        "hosts.hours: NaN in 1 row, the first hostname=b, flake_id=2."
-    ]
-    assert find_problems(HOSTS, nullable)[0] == (
+    assert texts(find_problems(HOSTS, nan)) == (
+        "hosts.hours: NaN in 1 row, the first hostname=b, flake_id=2.",
+    )
+    assert find_problems(HOSTS, nullable)[0].text == (
         "hosts.hostname: pyarrow.Field<hostname: string> instead of "
         "pyarrow.Field<hostname: string not null>."
     )
-    assert find_problems(HOSTS, table.select(list(reversed(table.column_names)))) == [
-        "hosts: the columns are not in its order."
-    ]
-    assert "UTF8" in find_problems(HOSTS, undecodable)[0]
-    with pytest.raises(UnpublishableDataError, match=r"hosts\.hours: NaN"):
-        validate(HOSTS, nan)
+    assert texts(find_problems(HOSTS, table.select(list(reversed(table.column_names))))) == (
+        "hosts: the columns are not in its order.",
+    )
+    assert "UTF8" in find_problems(HOSTS, undecodable)[0].text
+    assert texts(find_problems(HOSTS, nan.drop_columns(["commits"]))) == (
+        "hosts.commits: missing.",
+    )
+    reversed_too = find_problems(HOSTS, nullable.select(HOSTS.column_names[::-1]))
+    assert reversed_too[0].text.startswith("hosts.hostname: pyarrow.Field")
 
 
 def test_some_of_the_rows_are_not_asked_for_a_unique_key() -> None:
@@ -264,11 +337,12 @@ def test_rows_belong_to_the_partition_that_they_go_to() -> None:
     day = dt.date(2026, 11, 23)
 
     assert find_wrong_stamps(dataset, table.slice(0, 1), day, NOON, NOON) == []
-    assert find_wrong_stamps(dataset, table, day, NOON, NOON) == [
+    assert find_wrong_stamps(HOSTS, to_arrow(HOSTS, frame()), day, later, later) == []
+    assert texts(find_wrong_stamps(dataset, table, day, NOON, NOON)) == (
         "hosts.extracted_at: not 2026-11-23 12:00:00+00:00, that of the partition, in 1 row, the "
-        "first hostname=b, flake_id=2."
-    ]
+        "first hostname=b, flake_id=2.",
+    )
     assert [
-        problem.partition(":")[0]
+        problem.text.partition(":")[0]
         for problem in find_wrong_stamps(dataset, table, dt.date(2026, 11, 22), later, NOON)
     ] == ["hosts.snapshot_date", "hosts.snapshot_at", "hosts.extracted_at"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from assets.compute.quarantine import (
     DUPLICATE_FLAG,
     LONGEST_HOSTNAME,
+    LONGEST_PATH,
     RAW_SUFFIX,
     REASONS,
     SortedBatch,
@@ -24,6 +25,8 @@ from assets.schemas.source import (
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+# One byte more than may be, but by far less characters.
+LONG_PATH = "/" + "ü" * (LONGEST_PATH // 2)
 LONG_NAME = "h" * (LONGEST_HOSTNAME + 1)
 
 
@@ -90,6 +93,7 @@ def sort(dataset: Dataset, *rows: dict[str, Any]) -> SortedBatch:
         as_read(dataset, list(rows)),
         dataset.arrow_schema,
         key=key,
+        paths=("deployed_path",) if dataset == SYSTEM_STATES else (),
         dispensable=("completed_at",),
     )
 
@@ -136,6 +140,7 @@ def test_usable_rows_come_through_in_the_exact_schema() -> None:
         ({"hostname": LONG_NAME}, "hostname", "hostname_too_long", LONG_NAME),
         ({"hostname": b"caf\xe9"}, "hostname", "undecodable_text", r"caf\xe9"),
         ({"deployed_path": b"\xff/a"}, "deployed_path", "undecodable_text", r"\xff/a"),
+        ({"deployed_path": LONG_PATH}, "deployed_path", "path_too_long", LONG_PATH[:1000]),
         ({DUPLICATE_FLAG: True}, "id", "duplicate_key", "2"),
     ],
 )
@@ -144,13 +149,20 @@ def test_a_row_that_cant_be_used_is_taken_out_with_its_reason(
 ) -> None:
     parted = sort(SYSTEM_STATES, state(1), state(2, **changes), state(3))
 
-    assert parted.unusable == [UnusableRow("2", column, reason, raw_text)]
+    hostname = None if column == "hostname" else "host-2"
+    assert parted.unusable == [UnusableRow("2", column, reason, raw_text, hostname)]
     assert parted.usable.column("id").to_pylist() == [1, 3]
     parted.usable.validate(full=True)
 
 
 def test_the_longest_hostname_counts_characters_not_bytes() -> None:
     parted = sort(SYSTEM_STATES, state(1, hostname="ü" * LONGEST_HOSTNAME))
+
+    assert parted.unusable == []
+
+
+def test_the_longest_path_counts_bytes() -> None:
+    parted = sort(SYSTEM_STATES, state(1, deployed_path="/" * LONGEST_PATH))
 
     assert parted.unusable == []
 
@@ -176,7 +188,7 @@ def test_a_repeated_hostname_is_shown_by_the_key_of_its_row() -> None:
     )
 
     assert parted.unusable == [
-        UnusableRow("00000000-0000-0000-0000-000000000002", "hostname", "duplicate_key", "a")
+        UnusableRow("00000000-0000-0000-0000-000000000002", "hostname", "duplicate_key", "a", "a")
     ]
 
 

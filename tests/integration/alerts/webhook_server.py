@@ -4,7 +4,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,6 +22,7 @@ class Answer:
         stalls: answers nothing until the server is stopped.
         hangs_up: closes the connection instead.
         drips: answers with a long header, byte by byte with short pauses.
+        floods: answers this and then the last of it without end.
     """
 
     status: int = 200
@@ -29,12 +30,18 @@ class Answer:
     stalls: bool = False
     hangs_up: bool = False
     drips: bool = False
+    floods: tuple[bytes, ...] = ()
 
 
 OK = Answer()
 STALL = Answer(stalls=True)
 HANG_UP = Answer(hangs_up=True)
 DRIP = Answer(drips=True)
+ENDLESS_BODY = Answer(floods=(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65_536))
+ENDLESS_HEADERS = Answer(floods=(b"HTTP/1.1 200 OK\r\n", b"X-More: again\r\n"))
+ENDLESS_LINE = Answer(floods=(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 65_536))
+ENDLESS_CONTINUE = Answer(floods=(b"HTTP/1.1 100 Continue\r\n\r\n",))
+NO_HTTP = Answer(floods=(b"\x00\xff\r\n",))
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.drips:
             self._drip()
             return
+        if answer.floods:
+            self._flood(answer.floods)
+            return
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
@@ -91,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _drip(self) -> None:
-        # The answer is complete in the end: who waits for it is not stuck, and takes it.
+        # The answer is complete in the end: a client that waits for it is not stuck, and takes it.
         drops = "HTTP/1.1 200 OK\r\nX-Drip: " + "x" * 100 + "\r\nContent-Length: 0\r\n\r\n"
         try:
             for drop in drops.encode():
@@ -100,6 +110,14 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             self.server.hung_up_on += 1
         self.close_connection = True
+
+    def _flood(self, parts: tuple[bytes, ...]) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            for part in parts:
+                self.wfile.write(part)
+            while not self.server.stopped.wait(0.001):
+                self.wfile.write(parts[-1])
 
     @override
     def log_message(self, format: str, *args: object) -> None:
