@@ -103,7 +103,7 @@ def test_ours_follows_the_settings_as_long_as_it_was_not(tmp_path: Path) -> None
 
 def test_a_folder_that_cant_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InstanceUnusableError, match=r"file/dagster ready: Not a directory\. Set"):
+    with pytest.raises(InstanceUnusableError, match=r"file/dagster ready: Not a directory\. "):
         prepare_instance(settings(tmp_path / "file" / "dagster"))
 
 
