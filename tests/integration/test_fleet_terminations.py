@@ -9,10 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from assets.publishing.interfaces import ExtractSink
+from assets.publishing.interfaces import ExtractSink, ExtractSummary
 from assets.schemas.dictionary import Dataset
 from pipelines.fleet.errors import FleetDatabaseUnavailable
-from pipelines.fleet.extraction import ExtractSummary
 from pipelines.store.report_store import ReportStore
 from tests.integration.fleet_support import create_fleet, fleet, run_sql, value
 
@@ -56,7 +55,8 @@ def read(
 def staged_by(reports: ReportStore) -> int:
     extract = reports.newest_extract()
     assert extract is not None
-    return extract.table("system_states").num_rows
+    rows: int = extract.table("system_states").num_rows
+    return rows
 
 
 @pytest.mark.slow
