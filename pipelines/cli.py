@@ -13,6 +13,7 @@ _COMMANDS = {
     "status": "pipelines.commands.status",
     "history": "pipelines.commands.history",
     "psql": "pipelines.commands.psql",
+    "check": "pipelines.commands.check",
 }
 
 

@@ -65,6 +65,17 @@ class FleetDatabase:
     def __repr__(self) -> str:
         return "FleetDatabase(**********)"
 
+    def look(self) -> FleetShape:
+        """Says what there is to read, and reads nothing.
+
+        Raises:
+            FleetDatabaseMisconfigured: a person must correct URL, password, privileges or schema.
+            FleetDatabaseUnavailable: unreachable, busy, or lost on the way.
+        """
+        with FleetConnection(self._url, self._patience) as connection:
+            connection.run(*queries.begin_look_around(self._statement_timeout))
+            return inspect_fleet(connection)
+
     def extract(self, sink: ExtractSink) -> ExtractSummary:
         """Reads all tables as of one instant and hands them to the sink.
 

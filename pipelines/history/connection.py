@@ -65,7 +65,7 @@ def transaction(url: SecretStr, doing: str, patience: timedelta) -> Iterator[psy
     Raises:
         HistoryDatabaseError: one of its kinds, in place of every error of psycopg.
     """
-    address = _address(url)
+    address = history_address(url)
     connection = connect(address, patience)
     if isinstance(connection, Refusal):
         raise _refused(connection, address)
@@ -101,7 +101,12 @@ def _settings(patience: timedelta) -> dict[str, str]:
     }
 
 
-def _address(url: SecretStr) -> Address:
+def history_address(url: SecretStr) -> Address:
+    """Where the history database is.
+
+    Raises:
+        HistoryAccessError: the URL is malformed.
+    """
     try:
         return Address.of(url, _SETTING)
     except MalformedAddress as error:

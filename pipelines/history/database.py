@@ -70,6 +70,14 @@ class HistoryDatabase:
                 connection, self._schema, set_database_search_path=set_database_search_path
             )
 
+    def rehearse(self) -> list[str]:
+        """Migrates and takes it back: what it raises and returns is what `migrate` would."""
+        doing = f"trying to set up schema {SCHEMA}"
+        with transaction(self._url, doing, self._patience) as connection:
+            statements = migration.migrate(connection, self._schema, set_database_search_path=False)
+            connection.rollback()
+        return statements
+
     def replace_days(
         self,
         dataset: Dataset,
