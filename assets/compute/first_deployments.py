@@ -14,13 +14,14 @@ def first_deployments(commits: CommitOrder, events: pd.DataFrame) -> pd.DataFram
 
     Args:
         commits: of every flake.
-        events: as `trace_events` gives them, or some of them.
+        events: as `before` gives them.
 
     Returns:
-        One row a commit, by position. flake: code; commit_timestamp; deployed_at and kind: of that
-        event, null where there is none; counted_at: the instant at which the commit counts as
-        having reached a host, which is that of the event, save for a commit dated after it: this
-        counts once it is made or is itself deployed, as it could not be known before.
+        One row a commit, by position. flake: code; commit_timestamp; deployed_at, kind and
+        is_flapping: of that event, null where there is none; counted_at: the instant at which the
+        commit counts as having reached a host, which is that of the event, save for a commit dated
+        after it: this counts once it is made or is itself deployed, as it could not be known
+        before.
     """
     events = events[events["commit"] != NOTHING]
     # They lie by host, in hostname order.
@@ -30,7 +31,7 @@ def first_deployments(commits: CommitOrder, events: pd.DataFrame) -> pd.DataFram
     advances = events[(events["commit"] > before) | before.isna()].sort_values("commit")
     first = pd.merge_asof(
         commits.rows[["flake", "commit_timestamp"]].rename_axis("commit").reset_index(),
-        advances[["flake", "commit", "deployed_at", "kind"]],
+        advances[["flake", "commit", "deployed_at", "kind", "is_flapping"]],
         on="commit",
         by="flake",
         direction="forward",

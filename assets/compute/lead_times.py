@@ -74,7 +74,9 @@ class LivePairs:
             of_groups = quantiles(lead_time.groupby(pairs["group"]), shares)
             found.loc[of_groups.index] = of_groups
         for number in np.flatnonzero(sizes > pairs_at_once):
-            of_group = self.upgrades[group == number]
+            # One that brought nothing new can begin after the last commit of all.
+            brings = self.upgrades["first"] < self.upgrades["end"]
+            of_group = self.upgrades[(group == number) & brings]
             found.loc[number] = [self._bisect(of_group, sizes[number], s) for s in shares]
         return found.set_axis(self.groups)
 
@@ -89,7 +91,7 @@ class LivePairs:
         deployed_at, first, end = (
             upgrades[name].to_numpy() for name in ("deployed_at", "first", "end")
         )
-        low, high = 0, int((deployed_at - self.timestamps[first])[first < end].max())
+        low, high = 0, int((deployed_at - self.timestamps[first]).max())
         while low < high:
             middle = (low + high) // 2
             within = end - ends_before(self.timestamps, first, end, deployed_at - middle)
@@ -106,13 +108,14 @@ def live_pairs(commits: CommitOrder, events: pd.DataFrame, windows: DayWindows) 
 
     Args:
         commits: of every flake.
-        events: as `trace_events` gives them, or some of them.
+        events: as `before` gives them.
         windows: the days.
     """
     by_host_and_flake = [events["host"], events["flake"]]
     highest = events.groupby(by_host_and_flake)["commit"].cummax()
     events = events.assign(mark=highest.groupby(by_host_and_flake).shift())
-    upgrades = windows.containing(events[events["kind"] == "upgrade"], "deployed_at")
+    is_counted = (events["kind"] == "upgrade") & ~events["is_flapping"]
+    upgrades = windows.containing(events[is_counted], "deployed_at")
     grouped = upgrades.groupby(["day", "flake"])
     cells = grouped.size().reset_index()[["day", "flake"]]
     upgrades = upgrades.assign(group=grouped.ngroup()).sort_values("group", kind="stable")

@@ -113,16 +113,16 @@ def measure_velocity(
             [measure_velocity(tables, timeline, part, **bounds) for part in parts],
             ignore_index=True,
         )
-    all_events = before(timeline.events, snapshots_at[-1])
-    events = all_events[~all_events["is_flapping"]]
+    events = before(timeline.events, snapshots_at[-1])
     first = first_deployments(timeline.commits, events)
+    reached = first[first["is_flapping"].eq(False)]
     measures = [
         _count(windows, first, "commit_timestamp", "new_commits"),
-        _count(windows, first, "counted_at", "commits_first_deployed"),
-        _flapping(all_events, windows),
+        _count(windows, reached, "counted_at", "commits_first_deployed"),
+        _flapping(events, windows),
         _deployment_measures(timeline.commits, events, windows),
         _lead_time_measures(live_pairs(timeline.commits, events, windows), pairs_at_once),
-        _stage_measures(first.assign(built_at=build_times(tables, timeline.commits)), windows),
+        _stage_measures(reached.assign(built_at=build_times(tables, timeline.commits)), windows),
         _currency_measures(currency(timeline, windows, pieces_at_once)),
     ]
     flakes = timeline.flakes[["id", "name"]].sort_values(["name", "id"])
@@ -154,7 +154,7 @@ def _deployment_measures(
     is_deployment = ~events["kind"].isin(["initial", "untraced"])
     by_host = events.assign(is_rollback=is_rollback, is_deployment=is_deployment).groupby("host")
     last, after = by_host.shift(1), by_host.shift(-1)
-    is_recovery = is_rollback & last["is_deployment"].eq(True)
+    is_recovery = is_rollback & last["is_deployment"].eq(True) & last["is_flapping"].eq(False)
     outage = in_microseconds(events["deployed_at"] - last["deployed_at"])
     chosen = windows.containing(
         events.assign(
@@ -164,7 +164,7 @@ def _deployment_measures(
             deployed_host=events["host"].where(is_deployment),
             outage=outage.where(is_recovery),
             ended_at=after["deployed_at"],
-        )[events["commit"] != NOTHING],
+        )[(events["commit"] != NOTHING) & ~events["is_flapping"]],
         "deployed_at",
     )
     # A deployment counts as failed on its own day, and only once that is known.

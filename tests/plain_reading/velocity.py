@@ -33,15 +33,17 @@ class Day:
     """One day as seen at its T: from its midnight to T.
 
     Attributes:
-        events: by hostname, those before T, of any day, that do not flap.
-        flapping: those of this day that do.
+        events: by hostname, those before T, of any day.
     """
 
     fleet: Fleet
     start: datetime
     end: datetime
     events: dict[str, list[Event]]
-    flapping: list[Event]
+
+    def flaps(self, event: Event) -> bool:
+        """Whether an event is one of those that no figure counts."""
+        return is_flapping(event, self.events[event.state.hostname])
 
     def holds(self, instant: datetime) -> bool:
         """Whether an instant is of this day and before T."""
@@ -79,18 +81,8 @@ def measured_velocity(fleet: Fleet, snapshots_at: Iterable[datetime]) -> list[Ro
     for snapshot_at in snapshots_at:
         start = datetime.combine(day_described(snapshot_at), time(), UTC)
         hostnames = {s.hostname for s in fleet.system_states}
-        all_events = {hostname: events_of(fleet, hostname, snapshot_at) for hostname in hostnames}
-        events = {
-            hostname: [e for e in of_host if not is_flapping(e, of_host)]
-            for hostname, of_host in all_events.items()
-        }
-        flapping = [
-            e
-            for of_host in all_events.values()
-            for e in of_host
-            if is_flapping(e, of_host) and start <= e.state.timestamp < snapshot_at
-        ]
-        day = Day(fleet, start, snapshot_at, events, flapping)
+        events = {hostname: events_of(fleet, hostname, snapshot_at) for hostname in hostnames}
+        day = Day(fleet, start, snapshot_at, events)
         host_times = currency(fleet, start, snapshot_at)
         rows.extend(
             {
@@ -110,7 +102,7 @@ def measured_velocity(fleet: Fleet, snapshots_at: Iterable[datetime]) -> list[Ro
 
 def deployment_columns(day: Day, flake: Flake) -> Row:
     """What was made and deployed that day, and what failed."""
-    events = day.events_of(flake)
+    events = [e for e in day.events_of(flake) if not day.flaps(e)]
     deployments = [e for e in events if e.kind not in ("initial", "untraced")]
     batches = [
         len(commits_between(day.fleet, e.previous, e.commit, day.end))
@@ -127,9 +119,7 @@ def deployment_columns(day: Day, flake: Flake) -> Row:
     return {
         "new_commits": len([c for c in commits if day.holds(c.commit_timestamp)]),
         "host_deployments": len(deployments),
-        "flapping_deployments": len(
-            [e for e in day.flapping if e.commit and e.commit.flake_id == flake.id]
-        ),
+        "flapping_deployments": len([e for e in day.events_of(flake) if day.flaps(e)]),
         "hosts_deployed": len({e.state.hostname for e in deployments}),
         "commits_first_deployed": len(first_deployments(day, flake)),
         "batch_size_p50": percentile(batches, 0.5),
@@ -148,7 +138,9 @@ def failures(day: Day) -> list[tuple[Event, Event]]:
         (before, after)
         for events in day.events.values()
         for before, after in pairwise(events)
-        if before.kind not in ("initial", "untraced") and after.kind == "rollback"
+        if before.kind not in ("initial", "untraced")
+        and after.kind == "rollback"
+        and not day.flaps(before)
     ]
 
 
@@ -175,7 +167,8 @@ def live_pairs(day: Day, flake: Flake) -> list[tuple[Event, Commit]]:
         for event in events:
             if event.commit is None or event.commit.flake_id != flake.id:
                 continue
-            if event.kind == "upgrade" and day.holds(event.state.timestamp):
+            is_counted = event.kind == "upgrade" and not day.flaps(event)
+            if is_counted and day.holds(event.state.timestamp):
                 for commit in commits_of(day.fleet, flake.id):
                     is_carried = commit_order(commit) <= commit_order(event.commit)
                     is_new = all(commit_order(commit) > commit_order(c) for c in deployed_before)
@@ -206,7 +199,9 @@ def first_deployments(day: Day, flake: Flake) -> list[FirstDeployment]:
             for event in events
         ]
         if events and day.holds(min(counts_at)):
-            firsts.append(FirstDeployment(commit, min(events, key=event_order)))
+            first = min(events, key=event_order)
+            if not day.flaps(first):
+                firsts.append(FirstDeployment(commit, first))
     return firsts
 
 

@@ -91,6 +91,7 @@ def test_a_whole_upgrade(reading: Reading) -> None:
         "previous_commit_hash": "c1",
         "lead_time_seconds": 1800.0,
         "commits_included": 2,
+        "is_flapping": False,
     }
 
 
@@ -114,6 +115,7 @@ def test_a_whole_untraced_event(reading: Reading) -> None:
             "previous_commit_hash": None,
             "lead_time_seconds": None,
             "commits_included": None,
+            "is_flapping": False,
         }
     ]
 
@@ -237,7 +239,9 @@ def test_a_commit_of_the_same_instant_is_not_visible_to_the_deployment(reading: 
     ("registration", "commit_hash"),
     [
         pytest.param((system(),), "c2", id="registered"),
-        pytest.param((system(is_active=False, created_at=at(20)),), "c2", id="not any more"),
+        pytest.param((system(is_active=False),), "c2", id="not any more"),
+        pytest.param((system(created_at=at(3)),), "c2", id="from that instant on"),
+        pytest.param((system(created_at=at(3, microsecond=1)),), "c5", id="not yet"),
         pytest.param((system(flake_id=None),), "c5", id="without flake"),
         pytest.param((), "c5", id="unregistered"),
     ],
@@ -284,3 +288,44 @@ def test_commits_included_counts_those_of_the_flake_only(reading: Reading) -> No
 def test_no_states_no_deployments(reading: Reading) -> None:
     assert reading(USUAL, LATER) == []
     assert reading(Fleet(), LATER) == []
+
+
+@READINGS
+def test_a_commit_made_later_changes_no_closed_day(reading: Reading) -> None:
+    # What the host runs on day 3 is dated day 6: its committer's clock runs fast.
+    fleet = running(("/p1", at(1, 1)), ("/p6", at(3, 12)))
+    fleet = replace(
+        fleet,
+        commits=(*COMMITS, commit(6, at(6))),
+        derivations=(*fleet.derivations, nixos(17, 6, "/p6")),
+    )
+    closed = reading(fleet, at(4))
+    # c2 and c3 had been made by the end of the day; c4 had not.
+    assert told(closed, "commit_hash", "commits_included") == [("c1", None), ("c6", 3)]
+
+    late = commit(99, at(5), commit_hash="late")
+    for snapshot_at in (at(4), LATER):
+        again = reading(replace(fleet, commits=(*fleet.commits, late)), snapshot_at)
+        assert again == closed
+
+
+@READINGS
+@pytest.mark.parametrize(("events", "is_flapping"), [(9, False), (10, True)])
+def test_ten_events_of_a_host_on_a_day_are_flapping(
+    events: int, reading: Reading, *, is_flapping: bool
+) -> None:
+    paths = ["/p1", "/p2"]
+    walk = [(paths[number % 2], at(3, 23 - number / 60)) for number in range(events)]
+    fleet = running(("/p3", at(2, 23.9)), *reversed(walk), ("/p3", at(4)))
+    fleet = replace(
+        fleet,
+        system_states=(*fleet.system_states, state(900, "/p1", at(3, 1), hostname="db")),
+    )
+    rows = reading(fleet, LATER)
+
+    assert len([row for row in rows if row["is_flapping"]]) == (events if is_flapping else 0)
+    assert {row["hostname"] for row in rows if row["is_flapping"]} == (
+        {"web"} if is_flapping else set()
+    )
+    # Only what had happened by then counts.
+    assert not any(row["is_flapping"] for row in reading(fleet, at(3, 22.9)))
