@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.compute.deployments import deployments as trace_deployments
-from assets.publishing.checks import JudgedCheck, conformity_checks
+from assets.publishing.checks import NO_FLAPPING_HOST, JudgedCheck, conformity_checks
 from assets.publishing.daily_asset import daily_dataset
 from assets.publishing.days import Day
 from assets.publishing.interfaces import ReportStore
@@ -20,7 +20,7 @@ from assets.schemas import DEPLOYMENTS
     deps=FLEET,
     group="deployment_status",
     kinds={"pandas", "parquet"},
-    checks=conformity_checks(DEPLOYMENTS),
+    checks=[*conformity_checks(DEPLOYMENTS), NO_FLAPPING_HOST],
 )
 def deployments(
     context: dg.AssetExecutionContext,
@@ -36,6 +36,7 @@ def deployments(
         # Events are in order of deployed_at.
         bounds = [pd.Timestamp(day.date, tz="UTC"), day.snapshot_at]
         first, end = events["deployed_at"].searchsorted(bounds, side="left")
-        return events.iloc[first:end].reset_index(drop=True), []
+        made = events.iloc[first:end].reset_index(drop=True)
+        return made, [NO_FLAPPING_HOST.on(made)]
 
     yield from publish_days(context, DEPLOYMENTS, days, reports, compute)

@@ -7,12 +7,12 @@ import pandas as pd
 import pyarrow as pa
 
 from assets.publishing.checks import (
+    NOT_EMPTY_OR_SHRUNK,
     NOTHING_QUARANTINED,
     SAME_FLEET,
     FleetRead,
     JudgedCheck,
     RowsRead,
-    not_empty_or_shrunk,
 )
 from assets.publishing.interfaces import (
     ExtractSink,
@@ -32,11 +32,11 @@ from assets.publishing.metadata import (
 )
 from assets.publishing.partitions import StepEvents
 from assets.publishing.retries import Retries
-from assets.schemas import QUARANTINE, SOURCE_TABLES, Dataset
-from assets.schemas.source import FLAKES
+from assets.schemas import QUARANTINE, REQUIRED_TABLES, SOURCE_TABLES, Dataset
+from assets.schemas.source import COMMITS, FLAKES, SYSTEMS
 
-CHECKED_TABLES = ("systems", "commits")
-"""The tables whose loss would make every status wrong without any error."""
+NEVER_EMPTY = (SYSTEMS, COMMITS)
+"""What even a new fleet has: without these there is nothing to say."""
 
 NOTED_WHOLE = (FLAKES, QUARANTINE)
 """Small tables: the one shows whose fleet it is, the other is published."""
@@ -46,7 +46,7 @@ class ReadFleetDatabase(dg.Config):
     """What an operator may say to one reading."""
 
     accept_shrunk: bool = False
-    """Publish although most `systems` or `commits` are gone, or every flake is new."""
+    """Publish although most rows of a table are gone, or every flake is new."""
 
 
 @dg.multi_asset(
@@ -63,7 +63,7 @@ class ReadFleetDatabase(dg.Config):
         for dataset in (*SOURCE_TABLES, QUARANTINE)
     ],
     check_specs=[
-        *(not_empty_or_shrunk().spec(table) for table in CHECKED_TABLES),
+        *(NOT_EMPTY_OR_SHRUNK.spec(table.name) for table in REQUIRED_TABLES),
         SAME_FLEET.spec(FLAKES.name),
         NOTHING_QUARANTINED.spec(QUARANTINE.name),
     ],
@@ -83,9 +83,9 @@ def read_fleet_database(
             sink = _NotingSink(writer)
             summary = fleet_database.extract(sink)
         judged = _judge(summary, sink.noted[FLAKES.name], before, config)
-        for table, check in judged.items():
+        for table, check in judged:
             yield check.result(table)
-        forbidding = [check for check in judged.values() if check.forbids_publishing]
+        forbidding = [check for _, check in judged if check.forbids_publishing]
         if forbidding:
             raise dg.Failure(
                 "Nothing is published. " + " ".join(c.verdict.description for c in forbidding),
@@ -156,26 +156,32 @@ def _judge(
     flakes: pa.Table,
     before: StagedExtract | None,
     config: ReadFleetDatabase,
-) -> Mapping[str, JudgedCheck]:
+) -> list[tuple[str, JudgedCheck]]:
     rows_before: Mapping[str, int] = {}
     repositories_before: frozenset[str] = frozenset()
     if before is not None:
-        rows_before = before.rows_staged
+        rows_before = before.rows_read
         repositories_before = _repositories(before.table(FLAKES.name))
-    judged = {
-        table: not_empty_or_shrunk().on(
-            RowsRead(
-                table, summary.rows_staged[table], rows_before.get(table), config.accept_shrunk
+    fleet = FleetRead(_repositories(flakes), repositories_before, config.accept_shrunk)
+    return [
+        *(
+            (
+                table.name,
+                NOT_EMPTY_OR_SHRUNK.on(
+                    RowsRead(
+                        table=table.name,
+                        rows=summary.rows_read[table.name],
+                        rows_before=rows_before.get(table.name),
+                        may_be_empty=table not in NEVER_EMPTY,
+                        accept_shrunk=config.accept_shrunk,
+                    )
+                ),
             )
-        )
-        for table in CHECKED_TABLES
-    }
-    return judged | {
-        FLAKES.name: SAME_FLEET.on(
-            FleetRead(_repositories(flakes), repositories_before, config.accept_shrunk)
+            for table in REQUIRED_TABLES
         ),
-        QUARANTINE.name: NOTHING_QUARANTINED.on(summary.rows_quarantined),
-    }
+        (FLAKES.name, SAME_FLEET.on(fleet)),
+        (QUARANTINE.name, NOTHING_QUARANTINED.on(summary.rows_quarantined)),
+    ]
 
 
 def _repositories(flakes: pa.Table) -> frozenset[str]:

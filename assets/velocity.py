@@ -16,7 +16,12 @@ from assets.publishing.interfaces import HistoryDatabase, ReportStore
 from assets.publishing.loading import FLEET, FleetLoader
 from assets.publishing.partitions import StepEvents, keep_days, publish_days
 from assets.publishing.retries import Retries
-from assets.schemas import COMMIT_ROLLOUTS, DEPLOYMENT_VELOCITY, FLAKE_DEPLOYMENT_STATUS
+from assets.schemas import (
+    COMMIT_ROLLOUTS,
+    DEPLOYMENT_VELOCITY,
+    FLAKE_DEPLOYMENT_STATUS,
+    SYSTEM_DEPLOYMENT_STATUS,
+)
 
 
 @daily_dataset(
@@ -49,7 +54,7 @@ def deployment_velocity(
 
 @daily_dataset(
     COMMIT_ROLLOUTS,
-    deps=FLEET,
+    deps=[*FLEET, SYSTEM_DEPLOYMENT_STATUS.name],
     group="velocity",
     kinds={"pandas", "parquet"},
     checks=conformity_checks(COMMIT_ROLLOUTS),
@@ -62,7 +67,8 @@ def commit_rollouts(
     """Follows every commit to the hosts that it reached."""
     loaded = fleet.load(context.run)
     days = loaded.days(context)
-    rollouts = rollouts_of_days(loaded.timeline, [day.snapshot_at for day in days])
+    statuses = (frame_from_arrow(reports.read(SYSTEM_DEPLOYMENT_STATUS, day.date)) for day in days)
+    rollouts = rollouts_of_days(loaded.timeline, [day.snapshot_at for day in days], statuses)
 
     def compute(_day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
         return next(rollouts), []

@@ -8,9 +8,9 @@ import dagster as dg
 from pipelines.alerts.conditions import Links, systems_behind, too_far_behind
 from pipelines.alerts.decisions import decide_on_runs, decide_on_systems
 from pipelines.alerts.delivery import post
+from pipelines.alerts.dispatch import dispatch, with_decision
 from pipelines.alerts.finished_runs import end_of_log, runs_finished_after
 from pipelines.alerts.messages import compose
-from pipelines.alerts.notification import notify, with_decision
 from pipelines.alerts.state import AlertsBusyError, AlertState, AlertStateFile
 from pipelines.settings import Settings
 from pipelines.store.published import (
@@ -46,7 +46,9 @@ def build_sensors(settings_provider: Callable[[], Settings]) -> list[dg.SensorDe
     )
     def tell_of_failures(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         settings = settings_provider()
-        return _notify(settings, "failures", lambda state: _look_at_runs(state, settings, context))
+        return _dispatch(
+            settings, "failures", lambda state: _look_at_runs(state, settings, context)
+        )
 
     @dg.sensor(
         name="tell_of_systems_behind",
@@ -59,12 +61,14 @@ def build_sensors(settings_provider: Callable[[], Settings]) -> list[dg.SensorDe
     )
     def tell_of_systems_behind() -> dg.SkipReason:
         settings = settings_provider()
-        return _notify(settings, "systems_behind", lambda state: _look_at_systems(state, settings))
+        return _dispatch(
+            settings, "systems_behind", lambda state: _look_at_systems(state, settings)
+        )
 
     return [tell_of_failures, tell_of_systems_behind]
 
 
-def _notify(
+def _dispatch(
     settings: Settings, name: str, look: Callable[[AlertState], AlertState]
 ) -> dg.SkipReason:
     url = settings.alert_webhook_url
@@ -72,7 +76,7 @@ def _notify(
         return dg.SkipReason(NO_WEBHOOK)
     file = AlertStateFile(settings.reports_dir, name)
     try:
-        return dg.SkipReason(notify(file, look, lambda message: post(url, message), _now()))
+        return dg.SkipReason(dispatch(file, look, lambda message: post(url, message), _now()))
     except (AlertsBusyError, UnreadableReportsError) as reason:
         return dg.SkipReason(str(reason))
 
@@ -87,7 +91,7 @@ def _look_at_runs(
     finished = runs_finished_after(
         context.instance, state.position, lambda run: _is_of_this_location(context, run)
     )
-    decision = decide_on_runs(state.notified, finished.outcomes, state.undelivered_of_runs, links)
+    decision = decide_on_runs(state.alerted, finished.outcomes, state.undelivered_of_runs, links)
     after = with_decision(state, decision, finished.position, compose(decision.new, _now(), links))
     return after.model_copy(update={"undelivered_of_runs": tuple(decision.new)})
 
@@ -101,7 +105,7 @@ def _look_at_systems(state: AlertState, settings: Settings) -> AlertState:
         return state
     rows = rows_of(read_columns(file, _STATUS_COLUMNS))
     standing = systems_behind(rows, commits=commits, hours=hours)
-    decision = decide_on_systems(state.notified - state.undelivered, standing)
+    decision = decide_on_systems(state.alerted - state.undelivered, standing)
     is_first = state.position is None or (
         state.pending is not None and state.pending.alert.get("heading") is not None
     )

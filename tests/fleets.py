@@ -6,7 +6,7 @@ back as plain rows. Does not belong here: what any column means; how fleets are 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -92,9 +92,10 @@ def state(state_id: int, path: str, when: datetime, *, hostname: str = "web") ->
     return State(state_id, hostname, path, when)
 
 
-BUILT, FAILED = 1, 2
+BUILT, FAILED, DRY_RUN = 1, 2, 3
 BUILD_STATUSES = (
     DerivationStatus(BUILT, "build-complete", is_success=True),
+    DerivationStatus(DRY_RUN, "dry-run-complete", is_success=True),
     DerivationStatus(FAILED, "build-failed", is_success=False),
 )
 
@@ -127,7 +128,11 @@ def fleet_tables(fleet: Fleet, staging: Staging = PLAIN_STAGING) -> FleetTables:
         rows = getattr(fleet, dataset.name)
         if rows is not None:
             tables[dataset.name] = _staged_table(dataset, rows, staging)
-    return FleetTables.from_arrow(tables)
+    return replace(
+        FleetTables.from_arrow(tables),
+        unusable_hostnames=frozenset(fleet.unusable_hostnames),
+        unusable_flake_ids=frozenset(fleet.unusable_flake_ids),
+    )
 
 
 def _staged_table(dataset: Dataset, rows: Sequence[object], staging: Staging) -> pa.Table:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
-from tests.fleets import BUILD_STATUSES, BUILT, FAILED, Staging, at
+from tests.fleets import BUILD_STATUSES, BUILT, DRY_RUN, FAILED, Staging, at
 from tests.plain_reading.rows import (
     Commit,
     Derivation,
@@ -65,8 +65,9 @@ INSTANTS = (
 SNAPSHOTS = (at(40), *INSTANTS, *INSTANTS[7:], at(-40))
 DAYS = (-2, 0, 1, 2, 3, 4, 5, 6, 9)
 
-# The other is where a float no longer tells neighbours apart, and no table by id fits in memory.
-FIRST_IDS = (1, 1, 1, 2**53)
+# Around zero, where a float no longer tells neighbours apart, and the ends of int8: no id means
+# anything, and no table by id fits in memory.
+FIRST_IDS = (1, 1, 1, -3, 2**53, -(2**63), 2**63 - 1000)
 # Output and whether there is a `.drv` path, of one host's derivation of one commit; None for none.
 COMPLETE_BUILDS = (
     *5 * (("a", True),),
@@ -98,7 +99,7 @@ ANY_SIZES = Sizes(
     states=(0, 3, 8, 8, 16, 16),
 )
 # Long walks of few hosts through one flake: upgrades, rollbacks, and upgrades after these.
-BUSY = Sizes(flakes=(1, 1, 2), commits=(4, 6, 8), hosts=(1, 2, 3), states=(10, 16, 24))
+BUSY = Sizes(flakes=(1, 1, 2), commits=(4, 6, 8), hosts=(1, 2, 3), states=(10, 16, 24, 60))
 
 _T = TypeVar("_T")
 
@@ -153,10 +154,10 @@ def _derivations(
                     rows.append((commit.id, kind, name, drv, output))
     # One's `.drv` path can be another's output, and either of a row that is no host's.
     spare_drvs = ["/store/web-a", "/store/spare", "/store/spare.drv", "/store/other.drv"]
-    for drv in rng.sample([None, None, *spare_drvs], rng.choice((0, 2, 4))):
+    for drv in rng.sample([None, None, " ", *spare_drvs], rng.choice((0, 2, 4))):
         commit_id = rng.choice((None, 404, *(commit.id for commit in commits)))
         kind = rng.choice(("nixos", "package", "vm"))
-        output = rng.choice((None, "/store/web-a", "/store/db-b", "/store/spare"))
+        output = rng.choice((None, "", " \t", "/store/web-a", "/store/db-b", "/store/spare"))
         rows.append((commit_id, kind, rng.choice(("web", "db")), drv, output))
     made = {commit.id: commit.commit_timestamp for commit in commits}
     return tuple(
@@ -167,7 +168,7 @@ def _derivations(
             derivation_name=name,
             derivation_path=drv,
             store_path=None if older else output,
-            status_id=rng.choice((BUILT, BUILT, BUILT, FAILED, 9)),
+            status_id=rng.choice((BUILT, BUILT, BUILT, FAILED, DRY_RUN, 9)),
             completed_at=rng.choice(
                 (None, rng.choice(INSTANTS), made.get(commit_id or 0, at(0)) + timedelta(hours=3))
             ),
@@ -204,7 +205,7 @@ def _states(
     made = {commit.id: commit.commit_timestamp for commit in commits}
     paths = [(d, path) for d in derivations for path in (d.store_path, d.derivation_path) if path]
     by_commit = sorted((made[d.commit_id], path) for d, path in paths if d.commit_id in made)
-    any_path = [*(path for _, path in paths), "/store/never-built"]
+    any_path = [*(path for _, path in paths), "/store/never-built", " "]
     states = []
     for state_id in _ids(rng, rng.choice(sizes.states)):
         when = rng.choice(INSTANTS)
@@ -232,6 +233,10 @@ def _fleet(rng: Random, sizes: Sizes) -> Fleet:
         system_states=_states(rng, sizes, hostnames, commits, derivations),
         derivation_statuses=rng.choice((BUILD_STATUSES, BUILD_STATUSES, BUILD_STATUSES, (), None)),
         environments=rng.choice((environments, (), None)),
+        unusable_hostnames=tuple(
+            name for name in (*hostnames, "never-heard-of") if rng.random() < 0.05
+        ),
+        unusable_flake_ids=tuple(each for each in {*flake_ids} if rng.random() < 0.05),
     )
 
 

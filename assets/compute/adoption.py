@@ -3,19 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from assets.compute.encoding import (
-    NOTHING,
-    Integers,
-    find_text,
-    instant_microseconds,
-    instants,
-    integers,
-    text_array,
-)
-from assets.compute.running_commits import PIECES_AT_ONCE, RunningCommits
+from assets.compute.encoding import NOTHING, instant_microseconds, instants, translate
+from assets.compute.running_commits import PIECES_AT_ONCE
+from assets.compute.status import systems_by_host
 from assets.compute.timeline import FleetTimeline
-
-_NEVER = np.iinfo(np.int64).max
 
 
 def adoption_curves(
@@ -43,52 +34,39 @@ def adoption_curves(
         commit first, then reached_at: `flake_id`, `commit_id`, `reached_at` (UTC), `hosts_reached`
         (systems, from the first to this one). A commit that reached no system has no row.
     """
-    commits = timeline.commits
+    commits, running = timeline.commits, timeline.running
     instant = instant_microseconds(snapshot_at)
-    latest = commits.latest_positions(instant)
-    flake_by_host = _flake_by_host(timeline, status)
-    running = RunningCommits.of(timeline)
-    reached_at = np.full((newest_commits, len(flake_by_host)), _NEVER)
+    flake = systems_by_host(timeline, status)["flake"].to_numpy()
+    latest = translate(flake, commits.latest(instant))
+    first_runs = [pd.DataFrame({"host": [], "age": [], "start": []}, dtype="int64")]
     for pieces in running.pieces(running.earliest, instant, pieces_at_once):
-        flake = flake_by_host[pieces.host]
-        is_own = (flake != NOTHING) & (flake == commits.flake[pieces.commit])
-        host, commit, start = pieces.host[is_own], pieces.commit[is_own], pieces.start[is_own]
-        target = latest[flake[is_own]]
-        for age in range(newest_commits):
-            reached = (target != NOTHING) & (commit >= target - age)
-            np.minimum.at(reached_at[age], host[reached], start[reached])
-
-    ages, hosts = np.nonzero(reached_at != _NEVER)
-    position = latest[flake_by_host[hosts]] - ages
-    is_commit = position >= commits.starts[flake_by_host[hosts]]
-    return _steps(timeline, position[is_commit], reached_at[ages, hosts][is_commit])
-
-
-def _flake_by_host(timeline: FleetTimeline, status: pd.DataFrame) -> Integers:
-    flake_by_host = np.full(len(timeline.hosts.names), NOTHING, np.int64)
-    hosts = find_text(text_array(status["hostname"]), among=timeline.hosts.names)
-    # A day that was closed with more can have systems that the source has forgotten since.
-    known = hosts != NOTHING
-    flakes = timeline.commits.flake_codes(integers(status["flake_id"]))
-    flake_by_host[hosts[known]] = flakes[known]
-    return flake_by_host
-
-
-def _steps(timeline: FleetTimeline, position: Integers, reached_at: Integers) -> pd.DataFrame:
-    commits = timeline.commits
-    order = np.lexsort((reached_at, -position, commits.flake[position]))
-    position, reached_at = position[order], reached_at[order]
-    starts_curve = np.diff(position, prepend=NOTHING) != 0
-    first = np.flatnonzero(starts_curve)
-    rank = np.arange(len(position))
-    hosts_reached = rank - first[np.cumsum(starts_curve) - 1] + 1 if len(rank) else rank
+        host, commit = pieces["host"].to_numpy(), pieces["commit"].to_numpy()
+        # A commit is reached with the first run of it or of a later one; age 0 is the newest.
+        age = np.maximum(latest[host] - commit, 0)
+        is_own = (latest[host] != NOTHING) & (flake[host] == commits.flake[commit])
+        newest = pieces.assign(age=age)[is_own & (age < newest_commits)]
+        first_runs.append(newest.groupby(["host", "age"], as_index=False)["start"].min())
+    first_run = pd.concat(first_runs)
+    reached = pd.concat(
+        first_run[first_run["age"] <= age]
+        .groupby("host", as_index=False)["start"]
+        .min()
+        .assign(age=age)
+        for age in range(newest_commits)
+    )
+    newest = latest[reached["host"]]
+    reached = reached.assign(flake=flake[reached["host"]], commit=newest - reached["age"])
+    # A flake can have fewer commits than were asked for.
+    steps = reached[reached["commit"] >= commits.starts[newest]]
+    steps = steps.sort_values(["flake", "age", "start"])
+    steps["hosts_reached"] = steps.groupby("commit").cumcount() + 1
     # Systems reached at the same instant are one step.
-    is_step = np.append(starts_curve[1:] | (np.diff(reached_at) != 0), True)[: len(position)]
+    steps = steps.drop_duplicates(["commit", "start"], keep="last")
     return pd.DataFrame(
         {
-            "flake_id": commits.flake_ids[commits.flake[position]],
-            "commit_id": commits.commit_ids[position],
-            "reached_at": instants(reached_at),
-            "hosts_reached": hosts_reached,
+            "flake_id": commits.flakes["flake_id"].astype("int64").loc[steps["flake"]].array,
+            "commit_id": commits.rows["commit_id"].astype("int64").loc[steps["commit"]].array,
+            "reached_at": instants(steps["start"].to_numpy()),
+            "hosts_reached": steps["hosts_reached"].array,
         }
-    )[is_step].reset_index(drop=True)
+    )

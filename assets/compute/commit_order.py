@@ -1,105 +1,116 @@
 """The commits of every flake in their order: what is latest, what precedes what."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from assets.compute.encoding import (
-    NOTHING,
-    Integers,
-    ends_before,
-    integers,
-    microseconds,
-    sorted_distinct,
-    text_array,
-)
+from assets.compute.encoding import NOTHING, Integers, microseconds
 
 
 @dataclass(frozen=True)
 class CommitOrder:
     """All commits, sorted by (flake, commit_timestamp, id).
 
-    A commit's *position* is its index in these arrays, so that the commits of one flake are
-    adjacent and counting commits between two of them is a subtraction. A flake's *code* is its
-    index in `flake_ids`.
+    A commit's *position* is its row label in `rows`, so that the commits of one flake are adjacent
+    and counting commits between two of them is a subtraction. A flake's *code* is its row label in
+    `flakes`. `NOTHING` stands for no commit and no flake; `rows.reindex(positions)` looks up.
 
     Attributes:
-        flake_ids: every flake id that occurs anywhere, ascending.
-        flake_names: of the flakes, by code; null where the flake has no row.
-        commit_ids: by position.
-        hashes: by position.
-        timestamps: by position, microseconds.
-        flake: by position, the flake's code.
-        starts: by flake code, the position of its first commit; one more at the end.
+        rows: by position; commit_id, flake (code), commit_hash, commit_timestamp, place (in the
+            flake, counted from 0).
+        flakes: by code, every flake that occurs anywhere, by flake_id; flake_id, flake_name (null
+            where `flakes` has no such row).
     """
 
-    flake_ids: Integers
-    flake_names: pa.Array
-    commit_ids: Integers
-    hashes: pa.Array
-    timestamps: Integers
-    flake: Integers
-    starts: Integers
-    _ids_ascending: Integers
-    _positions_by_id: Integers
+    rows: pd.DataFrame
+    flakes: pd.DataFrame
 
-    def flake_codes(self, flake_ids: Integers) -> Integers:
-        """The code of each flake id, `NOTHING` where it does not occur."""
-        return _find_sorted(self.flake_ids, flake_ids)
+    @cached_property
+    def flake(self) -> Integers:
+        """By position, the flake's code."""
+        return np.asarray(self.rows["flake"], np.int64)
 
-    def positions(self, commit_ids: Integers) -> Integers:
-        """The position of each commit, `NOTHING` where there is no such commit."""
-        found = _find_sorted(self._ids_ascending, commit_ids)
-        if len(self._positions_by_id) == 0:
-            return found
-        return np.where(found == NOTHING, NOTHING, self._positions_by_id[found])
+    @cached_property
+    def timestamps(self) -> Integers:
+        """By position, microseconds."""
+        return microseconds(self.rows["commit_timestamp"])
 
-    def latest_positions(self, instant: int) -> Integers:
-        """By flake code, the last commit made before the instant; `NOTHING` where there is none."""
-        starts = self.starts[:-1]
-        bounds = np.full(len(starts), instant)
-        ends = ends_before(self.timestamps, starts, self.starts[1:], bounds)
-        return np.where(ends > starts, ends - 1, NOTHING)
+    @cached_property
+    def starts(self) -> Integers:
+        """By position, that of the flake's first commit."""
+        starts: Integers = np.asarray(self.rows.index - self.rows["place"], np.int64)
+        return starts
+
+    @cached_property
+    def ends(self) -> Integers:
+        """By position, one after that of the flake's last commit."""
+        sizes = self.rows.groupby("flake")["place"].transform("size")
+        return np.asarray(self.starts + sizes, np.int64)
+
+    def flake_codes(self, flake_ids: "pd.Series[Any]") -> Integers:
+        """The code of each flake id, `NOTHING` for null and where it does not occur."""
+        return np.asarray(pd.Index(self.flakes["flake_id"]).get_indexer(pd.Index(flake_ids)))
+
+    def positions(self, commit_ids: "pd.Series[Any]") -> Integers:
+        """The position of each commit id, `NOTHING` for null and where there is no such commit."""
+        return self._ids.get_indexer(pd.Index(commit_ids))
+
+    def last_before(self, flakes: Integers, instants: Integers) -> Integers:
+        """The flakes' last commits made before instants: what was visible then, up to the latest.
+
+        Args:
+            flakes: codes.
+            instants: microseconds, one for each flake.
+
+        Returns:
+            Positions, `NOTHING` where the flake had no commit yet.
+        """
+        asked = pd.DataFrame({"flake": flakes, "asked_at": instants}).sort_values("asked_at")
+        found = pd.merge_asof(
+            asked,
+            self._by_time,
+            left_on="asked_at",
+            right_on="made_at",
+            by="flake",
+            allow_exact_matches=False,
+        )
+        last = found["position"].fillna(NOTHING).astype("int64").set_axis(asked.index)
+        return np.asarray(last.sort_index(), np.int64)
+
+    def latest(self, instant: int) -> Integers:
+        """By flake code, the flake's last commit made before the instant, or `NOTHING`."""
+        codes = self.flakes.index.to_numpy()
+        return self.last_before(codes, np.full(len(codes), instant))
+
+    @cached_property
+    def _ids(self) -> "pd.Index[Any]":
+        ids: pd.Index[Any] = pd.Index(self.rows["commit_id"])
+        return ids
+
+    @cached_property
+    def _by_time(self) -> pd.DataFrame:
+        made = {"made_at": self.timestamps, "flake": self.flake, "position": self.rows.index}
+        return pd.DataFrame(made).sort_values("made_at", kind="stable")
 
 
 def order_commits(
-    commits: pd.DataFrame, flakes: pd.DataFrame, registered_flake_ids: Integers
+    commits: pd.DataFrame, flakes: pd.DataFrame, registered_flake_ids: "pd.Series[Any]"
 ) -> CommitOrder:
     """Sorts the commits; `registered_flake_ids` adds flakes that only systems refer to."""
-    ids = integers(commits["id"])
-    flake_ids = integers(commits["flake_id"])
-    timestamps = microseconds(commits["commit_timestamp"])
-    order = np.lexsort((ids, timestamps, flake_ids))
-    ids, flake_ids, timestamps = ids[order], flake_ids[order], timestamps[order]
-
-    listed_ids = integers(flakes["id"])
-    known_ids = sorted_distinct(
-        np.concatenate(
-            [listed_ids, flake_ids, registered_flake_ids[registered_flake_ids != NOTHING]]
-        )
-    )
-    listed_order = np.argsort(listed_ids)
-    name_positions = _find_sorted(listed_ids[listed_order], known_ids)
-    names = text_array(flakes["name"]).take(pa.array(listed_order))
-    by_id = np.argsort(ids)
-    flake = np.searchsorted(known_ids, flake_ids)
-    return CommitOrder(
-        flake_ids=known_ids,
-        flake_names=names.take(pa.array(name_positions, mask=name_positions == NOTHING)),
-        commit_ids=ids,
-        hashes=text_array(commits["git_commit_hash"]).take(pa.array(order)),
-        timestamps=timestamps,
-        flake=flake,
-        starts=np.searchsorted(flake, np.arange(len(known_ids) + 1), side="left"),
-        _ids_ascending=ids[by_id],
-        _positions_by_id=by_id,
-    )
-
-
-def _find_sorted(ascending: Integers, wanted: Integers) -> Integers:
-    if len(ascending) == 0:
-        return np.full(len(wanted), NOTHING, np.int64)
-    candidates = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
-    return np.where(ascending[candidates] == wanted, candidates, NOTHING)
+    flake_ids = pd.concat([flakes["id"], commits["flake_id"], registered_flake_ids])
+    known = flake_ids.dropna().drop_duplicates().sort_values().astype("Int64")
+    names = flakes[["id", "name"]].set_axis(["flake_id", "flake_name"], axis="columns")
+    known_flakes = known.to_frame("flake_id").merge(names, how="left", on="flake_id")
+    rows = pd.DataFrame(
+        {
+            "commit_id": commits["id"],
+            "flake": pd.Index(known_flakes["flake_id"]).get_indexer(commits["flake_id"]),
+            "commit_hash": commits["git_commit_hash"],
+            "commit_timestamp": commits["commit_timestamp"],
+        }
+    ).sort_values(["flake", "commit_timestamp", "commit_id"], ignore_index=True)
+    rows["place"] = rows.groupby("flake").cumcount()
+    return CommitOrder(rows, known_flakes)

@@ -1,18 +1,22 @@
 """How current each flake's systems were: the share of host time, every instant counted."""
 
-from dataclasses import dataclass
-
 import numpy as np
+import pandas as pd
 
 from assets.compute.commit_order import CommitOrder
 from assets.compute.day_windows import DayWindows
-from assets.compute.encoding import NOTHING, Integers
-from assets.compute.running_commits import ALWAYS, PIECES_AT_ONCE, Pieces, RunningCommits
+from assets.compute.encoding import (
+    MICROSECONDS_PER_HOUR,
+    NEVER,
+    NOTHING,
+    Integers,
+    microseconds,
+)
+from assets.compute.running_commits import PIECES_AT_ONCE
 from assets.compute.timeline import FleetTimeline
 
 WITHIN_COMMITS = (1, 5, 20)
 WITHIN_HOURS = (24, 168)
-_MICROSECONDS_PER_HOUR = 3_600_000_000
 
 
 class HostTime:
@@ -23,11 +27,11 @@ class HostTime:
     """
 
     def __init__(self, windows: DayWindows, flake_count: int) -> None:
-        self._windows = windows
-        self._flake_count = flake_count
-        cells = len(windows) * flake_count
-        self._partial = np.zeros(cells, np.int64)
-        self._entered = np.zeros(cells + flake_count, np.int64)
+        self._starts = windows.starts
+        self._ends = microseconds(windows.ends)
+        # By day and flake; of `entered` one day more, for spans that end in the last.
+        self._partial = np.zeros((len(windows.ends), flake_count), np.int64)
+        self._entered = np.zeros((len(windows.ends) + 1, flake_count), np.int64)
 
     def add(self, flake: Integers, start: Integers, end: Integers) -> None:
         """Adds spans of host time; those that end before they start count as empty."""
@@ -35,44 +39,23 @@ class HostTime:
         self._open(flake, np.maximum(start, end), -1)
 
     def _open(self, flake: Integers, instants: Integers, sign: int) -> None:
-        windows = self._windows
-        day = np.searchsorted(windows.ends, instants, side="right")
-        inside = day < len(windows)
+        day = np.searchsorted(self._ends, instants, side="right")
+        inside = day < len(self._ends)
         day, flake, instants = day[inside], flake[inside], instants[inside]
-        cell = day * self._flake_count + flake
-        left_of_day = windows.ends[day] - np.maximum(instants, windows.starts[day])
-        np.add.at(self._partial, cell, sign * left_of_day)
-        np.add.at(self._entered, cell + self._flake_count, sign)
+        left_of_day = self._ends[day] - np.maximum(instants, self._starts[day])
+        np.add.at(self._partial, (day, flake), sign * left_of_day)
+        np.add.at(self._entered, (day + 1, flake), sign)
 
     @property
     def totals(self) -> Integers:
-        """By `day * flake_count + flake`, in microseconds."""
-        windows = self._windows
-        entered = self._entered.reshape(len(windows) + 1, self._flake_count)[:-1]
-        lengths = (windows.ends - windows.starts)[:, np.newaxis]
-        return (np.cumsum(entered, axis=0) * lengths).ravel() + self._partial
-
-
-@dataclass(frozen=True)
-class Currency:
-    """Host time by `day * number of flakes + flake code`, in microseconds.
-
-    Attributes:
-        total: of the systems associated with the flake.
-        up_to_date: of it, as up_to_date.
-        within_commits: of it, with commits_behind at most each of `WITHIN_COMMITS`.
-        within_hours: of it, up_to_date, ahead, or behind for at most each of `WITHIN_HOURS`.
-    """
-
-    total: Integers
-    up_to_date: Integers
-    within_commits: tuple[Integers, ...]
-    within_hours: tuple[Integers, ...]
+        """By day and flake, one after the other, in microseconds."""
+        lengths = (self._ends - self._starts)[:, np.newaxis]
+        return (np.cumsum(self._entered[:-1], axis=0) * lengths + self._partial).ravel()
 
 
 def currency(
     timeline: FleetTimeline, windows: DayWindows, pieces_at_once: int = PIECES_AT_ONCE
-) -> Currency:
+) -> pd.DataFrame:
     """Measures how current the systems of each flake were on each day.
 
     At every instant a system stands as `system_deployment_status` taken at that instant says. A
@@ -83,66 +66,67 @@ def currency(
         timeline: the fleet.
         windows: the days.
         pieces_at_once: how many pieces of host time may be in memory together.
+
+    Returns:
+        One row a (day, flake code); microseconds of host time. total: of the systems associated
+        with the flake; of it, up_to_date: as up_to_date; within_N_commits: with commits_behind at
+        most each of `WITHIN_COMMITS`; within_N_hours: up_to_date, ahead, or behind for at most each
+        of `WITHIN_HOURS`.
     """
-    flake_count = len(timeline.commits.flake_ids)
-    total, up_to_date, *within = (
-        HostTime(windows, flake_count) for _ in range(2 + len(WITHIN_COMMITS) + len(WITHIN_HOURS))
-    )
-    _add_registered(total, timeline)
-    running = RunningCommits.of(timeline)
+    commits, running = timeline.commits, timeline.running
+    names = ["total", "up_to_date", *(f"within_{count}_commits" for count in WITHIN_COMMITS)]
+    names += [f"within_{hours}_hours" for hours in WITHIN_HOURS]
+    spent = {name: HostTime(windows, len(commits.flakes)) for name in names}
+    _add_registered(spent["total"], timeline)
     since = max(running.earliest, int(windows.starts[0]))
-    for pieces in running.pieces(since, int(windows.ends[-1]), pieces_at_once):
-        flake = timeline.commits.flake[pieces.commit]
-        stranger = ~pieces.is_registered
-        total.add(flake[stranger], pieces.start[stranger], pieces.end[stranger])
-        _add_current(up_to_date, within, timeline.commits, pieces)
-    middle = len(WITHIN_COMMITS)
-    return Currency(
-        total=total.totals,
-        up_to_date=up_to_date.totals,
-        within_commits=tuple(each.totals for each in within[:middle]),
-        within_hours=tuple(each.totals for each in within[middle:]),
+    until = int(microseconds(windows.ends)[-1])
+    for pieces in running.pieces(since, until, pieces_at_once):
+        flake = commits.flake[pieces["commit"]]
+        stranger = pieces[~pieces["is_registered"]]
+        spent["total"].add(
+            commits.flake[stranger["commit"]],
+            stranger["start"].to_numpy(),
+            stranger["end"].to_numpy(),
+        )
+        # Of a flake whose own row can't be used, every system is unknown.
+        _add_current(spent, commits, pieces[~np.isin(flake, timeline.unusable_flakes)])
+    cells = [windows.ends.index, commits.flakes.index]
+    return pd.DataFrame(
+        {name: each.totals for name, each in spent.items()},
+        pd.MultiIndex.from_product(cells, names=["day", "flake"]),
     )
 
 
 def _add_registered(total: HostTime, timeline: FleetTimeline) -> None:
     hosts = timeline.hosts
-    counted = np.flatnonzero((hosts.registered_flake != NOTHING) & ~hosts.is_deactivated)
-    total.add(
-        hosts.registered_flake[counted],
-        hosts.registered_at[counted],
-        np.full(len(counted), ALWAYS),
-    )
+    counted = hosts[(hosts["registered_flake"] != NOTHING) & ~hosts["is_deactivated"]]
+    registered_at = microseconds(counted["registered_at"], missing=-NEVER)
+    total.add(counted["registered_flake"].to_numpy(), registered_at, np.full(len(counted), NEVER))
 
 
-def _add_current(
-    up_to_date: HostTime, within: list[HostTime], commits: CommitOrder, pieces: Pieces
-) -> None:
-    flake = commits.flake[pieces.commit]
-    is_ahead = commits.timestamps[pieces.commit] > pieces.start
+def _add_current(spent: dict[str, HostTime], commits: CommitOrder, pieces: pd.DataFrame) -> None:
+    commit, start, end = (pieces[c].to_numpy() for c in ("commit", "start", "end"))
+    flake = commits.flake[commit]
+    is_ahead = commits.timestamps[commit] > start
     # Until its first commit is visible a flake has no latest one to be ahead of.
-    start = np.where(
-        is_ahead,
-        np.maximum(pieces.start, commits.timestamps[commits.starts[flake]]),
-        pieces.start,
-    )
-    superseded_at = _made_after(commits, pieces.commit, 1)
-    up_to_date.add(
-        flake[~is_ahead], start[~is_ahead], np.minimum(pieces.end, superseded_at)[~is_ahead]
-    )
-    until = [
-        *(_made_after(commits, pieces.commit, 1 + behind) for behind in WITHIN_COMMITS),
-        *(
-            np.minimum(superseded_at, ALWAYS - lag) + lag
-            for lag in (hours * _MICROSECONDS_PER_HOUR for hours in WITHIN_HOURS)
-        ),
-    ]
-    for host_time, instants in zip(within, until, strict=True):
-        host_time.add(flake, start, np.minimum(pieces.end, np.where(is_ahead, ALWAYS, instants)))
+    first_made_at = commits.timestamps[commits.starts[commit]]
+    start = np.where(is_ahead, np.maximum(start, first_made_at), start)
+    superseded_at = _made_after(commits, commit, 1)
+    until = {
+        **{f"within_{n}_commits": _made_after(commits, commit, 1 + n) for n in WITHIN_COMMITS},
+        **{
+            f"within_{n}_hours": np.minimum(superseded_at, NEVER - lag) + lag
+            for n, lag in ((n, n * MICROSECONDS_PER_HOUR) for n in WITHIN_HOURS)
+        },
+    }
+    for name, instants in until.items():
+        spent[name].add(flake, start, np.minimum(end, np.where(is_ahead, NEVER, instants)))
+    current_until = np.where(is_ahead, start, np.minimum(end, superseded_at))
+    spent["up_to_date"].add(flake, start, current_until)
 
 
 def _made_after(commits: CommitOrder, positions: Integers, distance: int) -> Integers:
-    """When the commit so many places later in the flake was made, `ALWAYS` where there is none."""
+    """When the commit so many places later in the flake was made, `NEVER` where there is none."""
     later = positions + distance
-    exists = later < commits.starts[commits.flake[positions] + 1]
-    return np.where(exists, commits.timestamps[np.where(exists, later, positions)], ALWAYS)
+    exists = later < commits.ends[positions]
+    return np.where(exists, commits.timestamps[np.where(exists, later, positions)], NEVER)

@@ -3,25 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from assets.compute.encoding import NOTHING, Integers, instant_microseconds
-
-MICROSECONDS_PER_DAY = 86_400_000_000
+from assets.compute.encoding import Integers, microseconds
 
 
 @dataclass(frozen=True)
 class DayWindows:
-    """Days (UTC) in order, each from 00:00 to its `snapshot_at`; microseconds since 1970.
+    """Days (UTC) in order, each from 00:00 to its `snapshot_at`.
 
     Attributes:
-        starts: 00:00 of each day.
-        ends: T of each day: at most the next day's 00:00.
+        ends: T of each day, at most the next day's 00:00; the row label is the day's 00:00.
     """
 
-    starts: Integers
-    ends: Integers
+    ends: "pd.Series[pd.Timestamp]"
 
     @classmethod
     def up_to(cls, snapshots_at: Sequence[pd.Timestamp]) -> "DayWindows":
@@ -30,16 +25,24 @@ class DayWindows:
         Raises:
             ValueError: there is no snapshot, two are of one day, or they are not in order.
         """
-        ends = np.array([instant_microseconds(at) for at in snapshots_at], np.int64)
-        starts = (ends - 1) // MICROSECONDS_PER_DAY * MICROSECONDS_PER_DAY
-        if len(ends) == 0 or (np.diff(starts) <= 0).any():
+        ends = pd.DatetimeIndex(list(snapshots_at)).as_unit("us").tz_convert("UTC")
+        starts = (ends - pd.Timedelta(1, "us")).floor("D")
+        if not len(ends) or not starts.is_monotonic_increasing or not starts.is_unique:
             raise ValueError("Give one snapshot_at a day, in order, at least one.")
-        return cls(starts, ends)
+        return cls(pd.Series(ends, starts.rename("day")))
 
-    def __len__(self) -> int:
-        return len(self.starts)
+    @property
+    def starts(self) -> Integers:
+        """00:00 of each day, microseconds."""
+        return microseconds(self.ends.index.to_series())
 
-    def containing(self, instants: Integers) -> Integers:
-        """The day that each instant falls in before its T, `NOTHING` where there is none."""
-        day = np.searchsorted(self.starts, instants, side="right") - 1
-        return np.where((day != NOTHING) & (instants < self.ends[day]), day, NOTHING)
+    def containing(self, rows: pd.DataFrame, instant: str) -> pd.DataFrame:
+        """The rows whose instant, which is in this column, lies in one of the days.
+
+        Two columns are added: day, its 00:00, and day_ends_at, its T.
+        """
+        day = rows[instant].dt.floor("D")
+        day_ends_at = day.map(self.ends)
+        dated = rows.assign(day=day, day_ends_at=day_ends_at)
+        inside: pd.DataFrame = dated[dated[instant] < day_ends_at]
+        return inside

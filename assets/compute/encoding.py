@@ -1,5 +1,10 @@
-"""From pandas columns to the integer arrays that the computations sort and search."""
+"""Between pandas columns and the integer arrays that are sorted and searched.
 
+Belongs here: the integers that stand for text, instants and nothing, and their way back into
+columns. Does not belong here: ranges of these arrays and searches in them (`ranges`).
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +21,27 @@ TEXT = pa.large_string()
 
 NOTHING = -1
 """The code of a null, and of a value that a look-up does not find."""
+
+# Instants and spans of time are counted in microseconds, instants since 1970 (UTC).
+NEVER = int(np.iinfo(np.int64).max)
+"""An instant that does not come: the end of what lasts, and when what has not happened happens."""
+MICROSECONDS_PER_SECOND = 1_000_000
+MICROSECONDS_PER_HOUR = 3600 * MICROSECONDS_PER_SECOND
+
+
+def in_microseconds(span: "pd.Series[Any]") -> "pd.Series[float]":
+    """A column of spans of time as numbers, null where there is none."""
+    return pd.Series(np.asarray(span, "timedelta64[us]") / np.timedelta64(1, "us"), span.index)
+
+
+def rows_at(frame: pd.DataFrame, labels: "Integers | pd.Series[int]") -> pd.DataFrame:
+    """The rows of those labels in their order; nothing but nulls at `NOTHING`."""
+    return frame.reindex(labels).reset_index(drop=True)
+
+
+def category(codes: Integers, words: Sequence[str]) -> "pd.Categorical[str]":
+    """A column of words by their place in an ordered vocabulary; null at `NOTHING`."""
+    return pd.Categorical.from_codes(codes, pd.Index(words), ordered=True)
 
 
 def text_chunks(column: "pd.Series[Any]") -> pa.ChunkedArray:
@@ -40,6 +66,12 @@ def text_codes(column: "pd.Series[Any]") -> tuple[Integers, pa.Array]:
     return _without_nulls(array.indices), array.dictionary.cast(TEXT)
 
 
+def without_blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Null instead of a text that is empty or blank, which is no key."""
+    is_blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)
+    return pc.if_else(is_blank, pa.scalar(None, TEXT), texts)
+
+
 def find_text(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Integers:
     """The index of each value in `among`, `NOTHING` for null and for what is not there."""
     return _without_nulls(pc.index_in(values, value_set=among, skip_nulls=True))
@@ -52,49 +84,10 @@ def translate(codes: Integers, translation: Integers | Booleans) -> Integers:
     return np.where(codes == NOTHING, NOTHING, translation[codes]).astype(np.int64, copy=False)
 
 
-def sorted_distinct(values: Integers) -> Integers:
-    """The distinct values, ascending."""
-    # numpy.unique hashes first: 25 times slower for a million instants.
-    ascending = np.sort(values)
-    distinct: Integers = ascending[np.diff(ascending, prepend=ascending[:1] - 1) != 0]
-    return distinct
-
-
-def ends_before(values: Integers, starts: Integers, ends: Integers, bounds: Integers) -> Integers:
-    """Searches many ranges of one array at once, each of them ascending.
-
-    Args:
-        values: the array.
-        starts: by search, where its range begins.
-        ends: by search, one after the last of its range.
-        bounds: by search, what to look for.
-
-    Returns:
-        By search, one after the last value of the range that is less than the bound; the start of
-        the range where there is none.
-    """
-    # One binary search over (code, value) keys would look right through a large array for each of
-    # many bounds in no order, which misses the processor's caches: five times slower.
-    low, high = starts.copy(), ends.copy()
-    undecided = np.flatnonzero(low < high)
-    while len(undecided):
-        middle = (low[undecided] + high[undecided]) // 2
-        is_before = values[middle] < bounds[undecided]
-        low[undecided] = np.where(is_before, middle + 1, low[undecided])
-        high[undecided] = np.where(is_before, high[undecided], middle)
-        undecided = undecided[low[undecided] < high[undecided]]
-    return low
-
-
-def integers(column: "pd.Series[Any]") -> Integers:
-    """A column of identifiers as int64, `NOTHING` for null; never through float."""
-    return np.asarray(column.astype("Int64").to_numpy(np.int64, na_value=NOTHING), np.int64)
-
-
-def microseconds(column: "pd.Series[Any]") -> Integers:
-    """A column of instants as microseconds since 1970 (UTC); null becomes the least int64."""
+def microseconds(column: "pd.Series[Any]", missing: int = NEVER) -> Integers:
+    """A column of instants as microseconds since 1970 (UTC)."""
     naive = column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")
-    return np.asarray(naive.view(np.int64), np.int64)
+    return np.where(np.isnat(naive), missing, naive.view(np.int64))
 
 
 def instant_microseconds(instant: pd.Timestamp) -> int:
@@ -102,22 +95,10 @@ def instant_microseconds(instant: pd.Timestamp) -> int:
     return int(np.datetime64(instant.tz_convert("UTC").tz_localize(None), "us").astype(np.int64))
 
 
-def instants(values: Integers, valid: Booleans | None = None) -> "pd.Series[Any]":
-    """Microseconds since 1970 as a column of instants in UTC, null where not valid."""
-    if valid is not None:
-        values = np.where(valid, values, np.iinfo(np.int64).min)
+def instants(values: Integers) -> "pd.Series[Any]":
+    """Microseconds since 1970 as a column of instants in UTC, null where `NEVER`."""
+    values = np.where(values == NEVER, np.iinfo(np.int64).min, values)
     return pd.Series(values.view("datetime64[us]")).dt.tz_localize("UTC")
-
-
-def whole_numbers(values: Integers, valid: Booleans) -> "pd.Series[Any]":
-    """A nullable column of integers, null where not valid."""
-    return pd.Series(pd.arrays.IntegerArray(np.ascontiguousarray(values), ~valid))
-
-
-def take_text(values: pa.Array, positions: Integers) -> "pd.Series[Any]":
-    """The values at the positions as a column of text, null at `NOTHING`."""
-    indices = pa.array(positions, mask=positions == NOTHING)
-    return pd.Series(values.take(indices), dtype="str")
 
 
 def _without_nulls(codes: pa.Array | pa.ChunkedArray) -> Integers:

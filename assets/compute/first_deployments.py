@@ -1,81 +1,58 @@
 """When each commit reached its first host, and when it had been built."""
 
-from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from assets.compute.commit_order import CommitOrder
-from assets.compute.deployments import DeploymentEvents
-from assets.compute.encoding import NOTHING, Integers, integers, microseconds
+from assets.compute.encoding import NOTHING
 from assets.compute.fleet import FleetTables
-from assets.compute.ranges import expand
-from assets.compute.timeline import FleetTimeline
-
-NEVER = np.iinfo(np.int64).max
 
 
-@dataclass(frozen=True)
-class FirstDeployments:
-    """Each commit's first host: one element a commit, by position.
+def first_deployments(commits: CommitOrder, events: pd.DataFrame) -> pd.DataFrame:
+    """Finds the first deployment of each commit, or of a later one of its flake.
 
-    Attributes:
-        event: the first deployment of the commit or of a later one of its flake, in the order of
-            `deployments`; `NOTHING` where there is none.
-        counted_at: the instant at which the commit counts as having reached a host, microseconds;
-            `NEVER` where it has not. That of the event, save for a commit dated after it: this
-            counts once it is made or is itself deployed, as it could not be known before.
-    """
-
-    event: Integers
-    counted_at: Integers
-
-
-def first_deployments(timeline: FleetTimeline, events: DeploymentEvents) -> FirstDeployments:
-    """Finds each commit's first deployment among all events of its flake."""
-    states, commits = timeline.states, timeline.commits
-    traced = np.flatnonzero(events.commit != NOTHING)
-    # Host codes are in hostname order; a host's events are in order already.
-    order = np.lexsort(
-        (traced, states.run_started_at[traced], commits.flake[events.commit[traced]])
-    )
-    traced = traced[order]
-    position = events.commit[traced]
-    # Positions ascend from flake to flake, so that the maximum starts anew with each.
-    before_flake = commits.starts[commits.flake[position]] - 1
-    reached = np.concatenate([[NOTHING], np.maximum.accumulate(position)])[: len(position)]
-    reached = np.maximum(reached, before_flake)
-    advance, passed = expand(reached + 1, np.maximum(position - reached, 0))
-
-    event = np.full(len(commits.commit_ids), NOTHING, np.int64)
-    event[passed] = traced[advance]
-    own_deployment = np.full(len(commits.commit_ids), NEVER, np.int64)
-    np.minimum.at(own_deployment, position, states.run_started_at[traced])
-    known_at = np.minimum(own_deployment, commits.timestamps)
-    counted_at = np.full(len(commits.commit_ids), NEVER, np.int64)
-    counted_at[passed] = np.maximum(states.run_started_at[event[passed]], known_at[passed])
-    return FirstDeployments(event, counted_at)
-
-
-def build_times(tables: FleetTables, commits: CommitOrder) -> Integers:
-    """When each commit was first built successfully, for whichever host.
+    Args:
+        commits: of every flake.
+        events: as `trace_events` gives them, or some of them.
 
     Returns:
-        By position, the earliest `completed_at` of the commit's successfully built `nixos`
-        derivations in microseconds; `NEVER` where none is recorded.
+        One row a commit, by position. flake: code; commit_timestamp; deployed_at and kind: of that
+        event, null where there is none; counted_at: the instant at which the commit counts as
+        having reached a host, which is that of the event, save for a commit dated after it: this
+        counts once it is made or is itself deployed, as it could not be known before.
     """
-    built_at = np.full(len(commits.commit_ids), NEVER, np.int64)
-    if tables.derivation_statuses is None:
-        return built_at
-    is_success = tables.derivation_statuses["is_success"].astype("boolean").fillna(value=False)
-    successes = tables.derivation_statuses.loc[is_success, "id"]
-    derivations = tables.derivations
-    built = derivations[
-        (derivations["derivation_type"] == "nixos")
-        & derivations["status_id"].isin(successes)
-        & derivations["completed_at"].notna()
-    ]
-    position = commits.positions(integers(built["commit_id"]))
-    has_commit = position != NOTHING
-    completed_at = microseconds(built["completed_at"])
-    np.minimum.at(built_at, position[has_commit], completed_at[has_commit])
-    return built_at
+    events = events[events["commit"] != NOTHING]
+    # They lie by host, in hostname order.
+    events = events.sort_values("deployed_at", kind="stable")
+    furthest = events.groupby("flake")["commit"].cummax()
+    before = furthest.groupby(events["flake"]).shift()
+    advances = events[(events["commit"] > before) | before.isna()].sort_values("commit")
+    first = pd.merge_asof(
+        commits.rows[["flake", "commit_timestamp"]].rename_axis("commit").reset_index(),
+        advances[["flake", "commit", "deployed_at", "kind"]],
+        on="commit",
+        by="flake",
+        direction="forward",
+    )
+    made_at, deployed_at = first["commit_timestamp"], first["deployed_at"]
+    own = events.groupby("commit")["deployed_at"].min().reindex(first["commit"]).array
+    known_at = made_at.where(~(own < made_at), own)
+    return first.assign(counted_at=deployed_at.where(~(deployed_at < known_at), known_at))
+
+
+def build_times(tables: FleetTables, commits: CommitOrder) -> "pd.Series[Any]":
+    """When each commit was first built, for whichever host.
+
+    Returns:
+        By position, the earliest `completed_at` of the commit's built `nixos` derivations; commits
+        without one are left out.
+    """
+    built = tables.derivations[["commit_id", "status_id", "completed_at"]]
+    is_nixos = tables.derivations["derivation_type"] == "nixos"
+    is_built = built["status_id"].isin(tables.built_status_ids)
+    built = built[is_nixos & is_built & built["completed_at"].notna()]
+    position = commits.positions(built["commit_id"])
+    built = built.assign(position=position)[position != NOTHING]
+    first: pd.Series[Any] = built.groupby("position")["completed_at"].min()
+    return first

@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from assets.compute.encoding import instant_microseconds, take_text
-from assets.compute.status import MICROSECONDS_PER_HOUR
+from assets.compute.encoding import MICROSECONDS_PER_HOUR, instant_microseconds
 from assets.compute.timeline import FleetTimeline
 
 # Fewer commits show no rhythm.
@@ -24,30 +23,22 @@ def quiet_flakes(timeline: FleetTimeline, snapshot_at: pd.Timestamp) -> pd.DataF
     """
     instant = instant_microseconds(snapshot_at)
     commits = timeline.commits
-    visible = np.flatnonzero(commits.timestamps < instant)
-    made = pd.DataFrame(
-        {"flake": commits.flake[visible], "hours": commits.timestamps[visible]}
-    ).astype({"hours": "float64"})
-    made["hours"] /= MICROSECONDS_PER_HOUR
+    made = pd.DataFrame({"flake": commits.flake, "made_at": commits.timestamps})
+    made = made[made["made_at"] < instant].assign(hours=made["made_at"] / MICROSECONDS_PER_HOUR)
     made["gap"] = made.groupby("flake")["hours"].diff()
     by_flake = made.groupby("flake")
-    flakes = pd.DataFrame(
-        {
-            "commits": by_flake.size(),
-            "age_hours": instant / MICROSECONDS_PER_HOUR - by_flake["hours"].last(),
-            "usual_gap_hours": by_flake["gap"].quantile(0.9),
-        }
+    flakes = commits.flakes.assign(
+        commits=by_flake.size(),
+        age_hours=instant / MICROSECONDS_PER_HOUR - by_flake["hours"].last(),
+        usual_gap_hours=by_flake["gap"].quantile(0.9),
     )
     longest_usual = np.maximum(
         QUIET_AFTER_HOURS, QUIET_AFTER_USUAL_GAPS * flakes["usual_gap_hours"]
     )
     quiet = flakes[(flakes["commits"] >= FEWEST_COMMITS) & (flakes["age_hours"] > longest_usual)]
-    codes = quiet.index.to_numpy(np.int64)
     return (
-        quiet.assign(
-            flake_id=commits.flake_ids[codes] if len(codes) else np.empty(0, np.int64),
-            flake_name=take_text(commits.flake_names, codes).to_numpy(),
-        )[["flake_id", "flake_name", "age_hours", "usual_gap_hours"]]
+        quiet.drop(columns="commits")
+        .astype({"flake_id": "int64"})
         .sort_values("age_hours", ascending=False)
         .reset_index(drop=True)
     )

@@ -1,27 +1,20 @@
 """How the systems of each flake stand, and how fresh the flake itself is."""
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from assets.compute.commit_order import CommitOrder
 from assets.compute.encoding import (
+    MICROSECONDS_PER_HOUR,
     NOTHING,
-    TEXT,
-    Integers,
-    find_text,
+    in_microseconds,
     instant_microseconds,
-    instants,
-    integers,
-    take_text,
-    text_array,
-    translate,
-    whole_numbers,
 )
-from assets.compute.quantiles import Numbers, quantiles_by_group
-from assets.compute.status import MICROSECONDS_PER_HOUR
+from assets.compute.quantiles import quantiles
+from assets.compute.status import current_commits
 from assets.compute.timeline import FleetTimeline
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+
+_SYSTEMS = ["systems_total", *(f"systems_{name}" for name in DEPLOYMENT_STATUSES)]
+_QUANTILES = {0.5: "commits_behind_p50", 0.9: "commits_behind_p90", 1.0: "commits_behind_max"}
 
 
 def flake_deployment_status(
@@ -42,49 +35,21 @@ def flake_deployment_status(
         One row a flake, those with most systems behind first. Columns as in
         `assets.schemas.FLAKE_DEPLOYMENT_STATUS`. Systems without an associated flake are in no row.
     """
-    instant = instant_microseconds(snapshot_at)
-    commits = timeline.commits
-    of_system = commits.flake_codes(integers(status["flake_id"]))
-    # From here on, everything is by flake code; the last step takes the flakes that have a row.
-    counts = _count_systems(of_system, status, len(commits.flake_ids))
-    p50, p90, most = _commits_behind_quantiles(of_system, status, len(commits.flake_ids))
-    live = _live_commits(commits, of_system, status)
-    live_count = np.bincount(commits.flake[live], minlength=len(commits.flake_ids))
-    oldest_live = _first_of_each(live, commits)
-    latest = commits.latest_positions(instant)
-
-    flake_ids = integers(timeline.flakes["id"])
-    code = commits.flake_codes(flake_ids)
-    latest, oldest_live = latest[code], oldest_live[code]
-    made_at = translate(latest, commits.timestamps)
-    age = (instant - made_at) / MICROSECONDS_PER_HOUR
+    flakes = timeline.flakes[["id", "name", "repo_url"]]
+    flakes = flakes.set_axis(["flake_id", "flake_name", "repo_url"], axis="columns")
+    flakes = flakes.astype({"flake_id": "int64"})
+    rows = (
+        flakes.join(_count_systems(status), on="flake_id")
+        .join(_quantiles_of_commits_behind(status), on="flake_id")
+        .join(_latest_commits(timeline, snapshot_at), on="flake_id")
+        .join(_live_commits(timeline, status), on="flake_id")
+    )
+    counts = [*_SYSTEMS, "live_commit_count"]
+    rows[counts] = rows[counts].fillna(0).astype("int64")
     return (
-        pd.DataFrame(
-            {
-                "flake_id": flake_ids,
-                "flake_name": timeline.flakes["name"].array,
-                "repo_url": timeline.flakes["repo_url"].array,
-                "systems_total": counts.sum(axis=1)[code],
-                **{
-                    f"systems_{name}": counts[code, number]
-                    for number, name in enumerate(DEPLOYMENT_STATUSES)
-                },
-                "commits_behind_p50": p50[code],
-                "commits_behind_p90": p90[code],
-                "commits_behind_max": whole_numbers(
-                    np.nan_to_num(most[code]).astype(np.int64), ~np.isnan(most[code])
-                ),
-                "latest_commit_hash": take_text(commits.hashes, latest),
-                "latest_commit_timestamp": instants(made_at, latest != NOTHING),
-                "latest_commit_age_hours": np.where(latest != NOTHING, age, np.nan),
-                "live_commit_count": live_count[code],
-                "oldest_live_commit_hash": take_text(commits.hashes, oldest_live),
-                "oldest_live_commit_timestamp": instants(
-                    translate(oldest_live, commits.timestamps), oldest_live != NOTHING
-                ),
-            }
+        rows.sort_values(
+            ["systems_behind", "flake_name", "flake_id"], ascending=[False, True, True]
         )
-        .sort_values(["systems_behind", "flake_name", "flake_id"], ascending=[False, True, True])
         .reset_index(drop=True)
         .assign(
             snapshot_date=(snapshot_at - pd.Timedelta(1, "us")).date(),
@@ -94,45 +59,44 @@ def flake_deployment_status(
     )
 
 
-def _count_systems(of_system: Integers, status: pd.DataFrame, flake_count: int) -> Integers:
-    """By flake code and position in `DEPLOYMENT_STATUSES`, how many systems there are."""
-    statuses = pa.array(DEPLOYMENT_STATUSES, TEXT)
-    position = find_text(text_array(status["deployment_status"]), among=statuses)
-    has_flake = of_system != NOTHING
-    cell = of_system[has_flake] * len(statuses) + position[has_flake]
-    counts = np.bincount(cell, minlength=flake_count * len(statuses))
-    return counts.reshape(flake_count, len(statuses))
+def _count_systems(status: pd.DataFrame) -> pd.DataFrame:
+    """By flake_id, how many systems there are in all and of each status."""
+    counted = pd.DataFrame({"systems_total": status["flake_id"].notna()})
+    for name in DEPLOYMENT_STATUSES:
+        counted[f"systems_{name}"] = status["deployment_status"] == name
+    return counted.groupby(status["flake_id"]).sum()
 
 
-def _commits_behind_quantiles(
-    of_system: Integers, status: pd.DataFrame, flake_count: int
-) -> list[Numbers]:
-    """By flake code: the median, the 90th percentile and the maximum of `commits_behind`."""
-    commits_behind = integers(status["commits_behind"])
-    known = (of_system != NOTHING) & (commits_behind != NOTHING)
-    return quantiles_by_group(
-        of_system[known], commits_behind[known], flake_count, shares=(0.5, 0.9, 1)
+def _quantiles_of_commits_behind(status: pd.DataFrame) -> pd.DataFrame:
+    """By flake_id; null where the commits behind of no system are known."""
+    commits_behind = quantiles(status.groupby("flake_id")["commits_behind"], list(_QUANTILES))
+    return commits_behind.rename(columns=_QUANTILES).astype({"commits_behind_max": "Int64"})
+
+
+def _latest_commits(timeline: FleetTimeline, snapshot_at: pd.Timestamp) -> pd.DataFrame:
+    """By flake_id, the latest visible commit; null where there is none."""
+    commits = timeline.commits
+    latest = commits.rows.reindex(commits.latest(instant_microseconds(snapshot_at)))
+    made_at = latest["commit_timestamp"]
+    columns = {
+        "latest_commit_hash": latest["commit_hash"],
+        "latest_commit_timestamp": made_at,
+        "latest_commit_age_hours": in_microseconds(snapshot_at - made_at) / MICROSECONDS_PER_HOUR,
+    }
+    return pd.DataFrame(columns).set_axis(commits.flakes["flake_id"])
+
+
+def _live_commits(timeline: FleetTimeline, status: pd.DataFrame) -> pd.DataFrame:
+    """By flake_id, how many of its commits its systems run, and the oldest of these."""
+    commits = timeline.commits
+    running = pd.Series(current_commits(commits, status)).drop_duplicates().sort_values()
+    live = commits.rows.loc[running[running != NOTHING]]
+    by_flake = live.groupby("flake")
+    summary = pd.DataFrame(
+        {
+            "live_commit_count": by_flake.size(),
+            "oldest_live_commit_hash": by_flake["commit_hash"].first(),
+            "oldest_live_commit_timestamp": by_flake["commit_timestamp"].first(),
+        }
     )
-
-
-def _live_commits(commits: CommitOrder, of_system: Integers, status: pd.DataFrame) -> Integers:
-    """The positions of the commits that systems associated with their flake run, ascending."""
-    # A fork can hold the same hashes: a commit of another flake is not live in this one.
-    is_own = (status["unknown_reason"] != "flake_mismatch").fillna(value=True).to_numpy(np.bool_)
-    hashes = text_array(status["current_commit_hash"])
-    distinct = hashes.unique().drop_null()
-    of_host = find_text(hashes, among=distinct)
-    runs_own = is_own & (of_host != NOTHING)
-    live = of_system[runs_own] * len(distinct) + of_host[runs_own]
-
-    of_commit = find_text(commits.hashes, among=distinct)
-    candidates = np.flatnonzero(of_commit != NOTHING)
-    keys = commits.flake[candidates] * len(distinct) + of_commit[candidates]
-    return candidates[np.isin(keys, live)]
-
-
-def _first_of_each(positions: Integers, commits: CommitOrder) -> Integers:
-    """By flake code, the first of these positions, which ascend, that is a commit of the flake."""
-    rows = np.searchsorted(positions, commits.starts)
-    firsts = np.append(positions, NOTHING)[rows[:-1]]
-    return np.where(rows[:-1] < rows[1:], firsts, NOTHING)
+    return summary.set_axis(commits.flakes["flake_id"].loc[summary.index])

@@ -1,27 +1,18 @@
 """How far each commit got among the systems of its flake, and when."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from assets.compute.commit_order import CommitOrder
-from assets.compute.encoding import (
-    NOTHING,
-    Booleans,
-    Integers,
-    instant_microseconds,
-    instants,
-    take_text,
-    translate,
-)
+from assets.compute.encoding import NOTHING, Booleans, Integers, instant_microseconds, instants
 from assets.compute.lead_times import PAIRS_AT_ONCE
-from assets.compute.rollout_progress import NEVER, RolloutProgress
-from assets.compute.running_commits import PIECES_AT_ONCE, RunningCommits
-from assets.compute.status import judge
+from assets.compute.rollout_progress import RolloutProgress
+from assets.compute.running_commits import PIECES_AT_ONCE
+from assets.compute.status import system_deployment_status, systems_by_host
 from assets.compute.timeline import FleetTimeline
-from assets.compute.visible_commits import visible_ends
 
 _PERCENTAGES = (50, 90, 100)
 _NUMBERS_KEPT = 16_000_000
@@ -60,6 +51,7 @@ def commit_rollouts(
 def rollouts_of_days(
     timeline: FleetTimeline,
     snapshots_at: Sequence[pd.Timestamp],
+    statuses: Iterable[pd.DataFrame] | None = None,
     *,
     pairs_at_once: int = PAIRS_AT_ONCE,
     pieces_at_once: int = PIECES_AT_ONCE,
@@ -68,20 +60,29 @@ def rollouts_of_days(
 
     Memory: at most 130 MB more than for one instant. To keep to it, everything is counted anew now
     and then, and a flake's rollouts also where a system leaves it.
+
+    Args:
+        timeline: the fleet.
+        snapshots_at: the instants.
+        statuses: `system_deployment_status` at each of them, taken one by one; where there are
+            none, the systems are judged here.
+        pairs_at_once: how many (host, commit) pairs may be listed in memory together.
+        pieces_at_once: how many pieces of host time may be in memory together.
     """
-    running = RunningCommits.of(timeline)
+    if statuses is None:
+        statuses = (system_deployment_status(timeline, at, at) for at in snapshots_at)
     batch: list[_Systems] = []
     numbers_kept = 0
-    for snapshot_at in snapshots_at:
-        systems = _Systems.at(timeline, snapshot_at)
+    for snapshot_at, status in zip(snapshots_at, statuses, strict=True):
+        systems = _Systems.of(timeline, status, snapshot_at)
         numbers = systems.numbers_kept_after(batch[-1] if batch else None, timeline.commits)
         if batch and numbers_kept + numbers > _NUMBERS_KEPT:
-            yield from _follow(timeline, running, batch, pairs_at_once, pieces_at_once)
+            yield from _follow(timeline, batch, pairs_at_once, pieces_at_once)
             batch, numbers_kept = [], 0
         batch.append(systems)
         numbers_kept += numbers
     if batch:
-        yield from _follow(timeline, running, batch, pairs_at_once, pieces_at_once)
+        yield from _follow(timeline, batch, pairs_at_once, pieces_at_once)
 
 
 @dataclass(frozen=True)
@@ -103,26 +104,18 @@ class _Systems:
     eligible: Integers
 
     @classmethod
-    def at(cls, timeline: FleetTimeline, snapshot_at: pd.Timestamp) -> "_Systems":
-        """Judges all systems at an instant."""
-        instant = instant_microseconds(snapshot_at)
-        hosts, states, commits = timeline.hosts, timeline.states, timeline.commits
-        last_states = states.last_states(instant)
-        is_registered = hosts.registered_before(instant)
-        standing = judge(
-            timeline,
-            paths=translate(states.runs(last_states), states.run_path),
-            registered_flake=np.where(is_registered, hosts.registered_flake, NOTHING),
-            instant=instant,
-        )
-        flake = np.where(hosts.is_deactivated, NOTHING, standing.flake)
-        is_own = (flake != NOTHING) & (translate(standing.current, commits.flake) == flake)
+    def of(
+        cls, timeline: FleetTimeline, status: pd.DataFrame, snapshot_at: pd.Timestamp
+    ) -> "_Systems":
+        """Takes the systems of a snapshot."""
+        systems = systems_by_host(timeline, status)
+        flake, codes = systems["flake"], timeline.commits.flakes.index
         return cls(
             snapshot_at=snapshot_at,
-            instant=instant,
-            flake_by_host=flake,
-            current_by_host=np.where(is_own, standing.current, NOTHING),
-            eligible=np.bincount(flake[flake != NOTHING], minlength=len(commits.flake_ids)),
+            instant=instant_microseconds(snapshot_at),
+            flake_by_host=flake.to_numpy(),
+            current_by_host=systems["commit"].to_numpy(),
+            eligible=np.asarray(flake.value_counts().reindex(codes, fill_value=0), np.int64),
         )
 
     @property
@@ -136,21 +129,20 @@ class _Systems:
         earlier = [0] * len(self.milestones) if before is None else before.milestones
         pairs = zip(self.milestones, earlier, strict=True)
         further_ranks = sum((ranks != known).astype(np.int64) for ranks, known in pairs)
-        return 2 * len(self.flake_by_host) + int((np.diff(commits.starts) * further_ranks).sum())
+        return 2 * len(self.flake_by_host) + int(further_ranks[commits.flake].sum())
 
 
 def _follow(
     timeline: FleetTimeline,
-    running: RunningCommits,
     systems: list[_Systems],
     pairs_at_once: int,
     pieces_at_once: int,
 ) -> Iterator[pd.DataFrame]:
-    commits = timeline.commits
+    commits, running, host_count = timeline.commits, timeline.running, len(timeline.hosts)
     progress = RolloutProgress(
-        commits, len(timeline.hosts.names), [ranks for each in systems for ranks in each.milestones]
+        commits, host_count, [ranks for each in systems for ranks in each.milestones]
     )
-    first_run_at = running.first_starts(len(timeline.hosts.names))
+    first_run_at = running.first_starts(host_count)
     reached, before = running.earliest, systems[0].flake_by_host
     for now in systems:
         restarted = _flakes_to_restart(before, now, joined_late=first_run_at < reached)
@@ -161,8 +153,8 @@ def _follow(
             spans_of_time.insert(0, (running.of_hosts(hosts), running.earliest, reached))
         for ran, since, until in spans_of_time:
             for pieces in ran.pieces(since, until, pieces_at_once):
-                is_own = now.flake_by_host[pieces.host] == commits.flake[pieces.commit]
-                progress.advance(pieces.where(is_own), pairs_at_once)
+                is_own = now.flake_by_host[pieces["host"]] == commits.flake[pieces["commit"]]
+                progress.advance(pieces[is_own], pairs_at_once)
         reached, before = now.instant, now.flake_by_host
         yield _rows(timeline, now, progress)
 
@@ -182,42 +174,34 @@ def _flakes_to_restart(before: Integers, now: _Systems, joined_late: Booleans) -
 
 
 def _rows(timeline: FleetTimeline, systems: _Systems, progress: RolloutProgress) -> pd.DataFrame:
-    commits = timeline.commits
-    codes = np.arange(len(commits.flake_ids))
-    ends = visible_ends(commits, codes, np.full(len(codes), systems.instant))
-    shown = np.flatnonzero(np.arange(len(commits.flake)) < ends[commits.flake])
-    shown = shown[np.lexsort((-shown, _flake_ranks(timeline)[commits.flake[shown]]))]
-    flake = commits.flake[shown]
-    current = systems.current_by_host[systems.current_by_host != NOTHING]
-    reached_at = [progress.reached_at(ranks[commits.flake])[shown] for ranks in systems.milestones]
-    first, *percentages = (instants(each, each != NEVER) for each in reached_at)
+    commits, flakes = timeline.commits, timeline.commits.flakes
+    shown = commits.rows[commits.rows["commit_timestamp"] < systems.snapshot_at]
+    # Flakes without a name come last.
+    by_name = flakes.sort_values(["flake_name", "flake_id"]).index
+    shown = shown.assign(rank=np.argsort(by_name)[shown["flake"]])
+    shown = shown.sort_values(["rank", "place"], ascending=[True, False])
+    current = pd.Series(systems.current_by_host).value_counts()
+    reached_at = [
+        instants(progress.reached_at(ranks[commits.flake])[shown.index])
+        for ranks in systems.milestones
+    ]
     return pd.DataFrame(
         {
-            "commit_id": commits.commit_ids[shown],
-            "commit_hash": take_text(commits.hashes, shown),
-            "commit_timestamp": instants(commits.timestamps[shown]),
-            "flake_id": commits.flake_ids[flake],
-            "flake_name": take_text(commits.flake_names, flake),
-            "hosts_eligible": systems.eligible[flake],
-            "hosts_reached": progress.counts[shown],
-            "hosts_current": np.bincount(current, minlength=len(commits.flake))[shown],
-            "first_deployed_at": first,
+            "commit_id": shown["commit_id"].array.to_numpy("int64"),
+            "commit_hash": shown["commit_hash"].array,
+            "commit_timestamp": shown["commit_timestamp"].array,
+            "flake_id": flakes["flake_id"].loc[shown["flake"]].to_numpy("int64"),
+            "flake_name": flakes["flake_name"].loc[shown["flake"]].array,
+            "hosts_eligible": systems.eligible[shown["flake"]],
+            "hosts_reached": progress.counts[shown.index],
+            "hosts_current": current.reindex(shown.index, fill_value=0).to_numpy(),
+            "first_deployed_at": reached_at[0],
             **{
                 f"reached_{percentage}_percent_at": reached
-                for percentage, reached in zip(_PERCENTAGES, percentages, strict=True)
+                for percentage, reached in zip(_PERCENTAGES, reached_at[1:], strict=True)
             },
         }
     ).assign(
         snapshot_date=(systems.snapshot_at - pd.Timedelta(1, "us")).date(),
         snapshot_at=systems.snapshot_at.as_unit("us"),
     )
-
-
-def _flake_ranks(timeline: FleetTimeline) -> Integers:
-    """By flake code, its place in the order of (name, id); flakes without a name come last."""
-    codes = np.arange(len(timeline.commits.flake_ids))
-    names = take_text(timeline.commits.flake_names, codes)
-    in_order = pd.DataFrame({"name": names, "code": codes}).sort_values(["name", "code"])
-    ranks = np.empty(len(codes), np.int64)
-    ranks[in_order["code"].to_numpy()] = codes
-    return ranks

@@ -6,185 +6,130 @@ of one current commit each.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from assets.compute.encoding import NOTHING, Booleans, Integers, ends_before
-from assets.compute.ranges import expand
-from assets.compute.timeline import FleetTimeline
+from assets.compute.encoding import NEVER, NOTHING, Booleans, Integers, microseconds
+from assets.compute.host_states import HostStates
+from assets.compute.path_matches import PathMatches
+from assets.compute.ranges import ends_before, expand
 
 PIECES_AT_ONCE = 1_000_000
-ALWAYS = np.iinfo(np.int64).max
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """Spans of time in which a host has one current commit: one element a piece.
-
-    They have the current commit of `system_deployment_status` taken at any instant in (start, end].
-
-    Attributes:
-        host: code.
-        commit: position of the current commit.
-        is_registered: whether the host is registered to a flake, which then is the commit's.
-        start: microseconds.
-        end: microseconds, later than `start`.
-    """
-
-    host: Integers
-    commit: Integers
-    is_registered: Booleans
-    start: Integers
-    end: Integers
-
-    def where(self, chosen: Booleans) -> "Pieces":
-        """The chosen pieces."""
-        return Pieces(
-            self.host[chosen],
-            self.commit[chosen],
-            self.is_registered[chosen],
-            self.start[chosen],
-            self.end[chosen],
-        )
 
 
 @dataclass(frozen=True)
 class RunningCommits:
-    """Every host's past as spans of one path and one registration: one element a span.
+    """Every host's past as spans of one path and one registration.
 
-    Left out is what has no bearing on a flake: deactivated hosts, paths that match no commit, and
+    Left out is what has no bearing on a flake: hosts that are deactivated or whose registration
+    can't be used, paths that match no commit, and
     while a host is registered to a flake, paths that match no commit of that flake.
 
     Attributes:
-        host: by span, the host's code.
-        is_registered: by span, whether the host is registered to a flake.
-        start: by span, microseconds.
-        end: by span, microseconds; `ALWAYS` while it lasts.
+        spans: one row a span. host: code; is_registered: whether the host is registered to a flake;
+            start and end: microseconds, `NEVER` while it lasts; first_match and end_match: where
+            the matches of its path are in `paths`.
+        paths: the commits that deployed paths match.
     """
 
-    host: Integers
-    is_registered: Booleans
-    start: Integers
-    end: Integers
-    _first_match: Integers
-    _end_match: Integers
-    _matches: Integers
-    _matches_made_at: Integers
+    spans: pd.DataFrame
+    paths: PathMatches
 
     @classmethod
-    def of(cls, timeline: FleetTimeline) -> "RunningCommits":
+    def of(cls, states: HostStates, hosts: pd.DataFrame, paths: PathMatches) -> "RunningCommits":
         """Divides the past of a fleet's hosts into spans."""
-        states, hosts, paths = timeline.states, timeline.hosts, timeline.paths
-        run_count = len(states.run_host)
-        same_host = states.run_host[1:] == states.run_host[:-1]
-        run_end = np.full(run_count, ALWAYS)
-        run_end[:-1][same_host] = states.run_started_at[1:][same_host]
-        flake = hosts.registered_flake[states.run_host]
-        registered_from = np.where(flake == NOTHING, ALWAYS, hosts.registered_at[states.run_host])
+        runs = states.runs.join(hosts, on="host")
+        path, flake = runs["path"].to_numpy(), runs["registered_flake"].to_numpy()
+        start = microseconds(runs["deployed_at"])
+        end = microseconds(runs.groupby("host")["deployed_at"].shift(-1))
+        registered_at = microseconds(runs["registered_at"], missing=-NEVER)
+        registered_at = np.where(flake == NOTHING, NEVER, registered_at)
 
-        of_flake, of_any = paths.by_path_and_flake, paths.by_path
-        groups = np.concatenate([of_any.groups, of_flake.groups + len(states.paths)])
-        matches = np.concatenate([of_any.positions, of_flake.positions])
+        is_counted = ~runs["is_deactivated"] & ~runs["is_unusable"]
+
+        def spans(
+            start: Integers, end: Integers, matches: tuple[Integers, Integers]
+        ) -> pd.DataFrame:
+            bounds = {
+                "start": start,
+                "end": end,
+                "first_match": matches[0],
+                "end_match": matches[1],
+            }
+            return pd.DataFrame({"host": runs["host"], **bounds})[is_counted]
+
         # A host is first a stranger, known by what it runs alone, and later registered.
-        group = np.concatenate(
-            [
-                states.run_path,
-                len(states.paths) + states.run_path * paths.flake_count + flake,
-            ]
+        stranger = spans(start, np.minimum(end, registered_at), paths.of_any_flake(path))
+        registered = spans(np.maximum(start, registered_at), end, paths.of_flake(path, flake))
+        both = pd.concat(
+            [stranger.assign(is_registered=False), registered.assign(is_registered=True)],
+            ignore_index=True,
         )
-        host = np.tile(states.run_host, 2)
-        is_registered = np.repeat([False, True], run_count)
-        start = np.concatenate(
-            [states.run_started_at, np.maximum(states.run_started_at, registered_from)]
-        )
-        end = np.concatenate([np.minimum(run_end, registered_from), run_end])
-        first_match = np.searchsorted(groups, group, side="left")
-        end_match = np.searchsorted(groups, group, side="right")
-        kept = np.flatnonzero(
-            (start < end) & (first_match < end_match) & ~hosts.is_deactivated[host]
-        )
-        return cls(
-            host=host[kept],
-            is_registered=is_registered[kept],
-            start=start[kept],
-            end=end[kept],
-            _first_match=first_match[kept],
-            _end_match=end_match[kept],
-            _matches=matches,
-            _matches_made_at=timeline.commits.timestamps[matches],
-        )
+        kept = (both["start"] < both["end"]) & (both["first_match"] < both["end_match"])
+        return cls(both[kept], paths)
 
     @property
     def earliest(self) -> int:
         """Before this instant no host ran anything."""
-        return int(self.start.min(initial=ALWAYS))
+        return int(self.spans["start"].min()) if len(self.spans) else NEVER
 
     def first_starts(self, host_count: int) -> Integers:
-        """By host code, the start of its first span; `ALWAYS` where it has none."""
-        first = np.full(host_count, ALWAYS)
-        np.minimum.at(first, self.host, self.start)
-        return first
+        """By host code, the start of its first span; `NEVER` where it has none."""
+        first = self.spans.groupby("host")["start"].min()
+        return first.reindex(range(host_count), fill_value=NEVER).to_numpy()
 
     def of_hosts(self, chosen: Booleans) -> "RunningCommits":
         """The spans of the hosts that are chosen by their code."""
-        kept = chosen[self.host]
-        return replace(
-            self,
-            host=self.host[kept],
-            is_registered=self.is_registered[kept],
-            start=self.start[kept],
-            end=self.end[kept],
-            _first_match=self._first_match[kept],
-            _end_match=self._end_match[kept],
-        )
+        return RunningCommits(self.spans[chosen[self.spans["host"]]], self.paths)
 
     def pieces(
         self, since: int, until: int, pieces_at_once: int = PIECES_AT_ONCE
-    ) -> Iterator[Pieces]:
+    ) -> Iterator[pd.DataFrame]:
         """The pieces of [since, until), a bounded number at a time, in consecutive spans of time.
 
         Memory: some 200 bytes a host, for each of `pieces_at_once` pieces and for each span of the
         `RunningCommits`. A piece that reaches over the border of two spans of time comes as two.
+
+        Yields:
+            One row a piece: host (code); commit: position of the current commit, which is that of
+            `system_deployment_status` taken at any instant in (start, end]; is_registered: whether
+            the host is registered to a flake, which then is the commit's; start; end, later than
+            start: microseconds.
         """
-        overlapping = np.flatnonzero((self.start < until) & (self.end > since))
-        start = np.maximum(self.start[overlapping], since)
-        end = np.minimum(self.end[overlapping], until)
-        made = self._matches_made_before(overlapping, start + 1)
-        counts = self._matches_made_before(overlapping, end) - made + 1
+        spans = self.spans[(self.spans["start"] < until) & (self.spans["end"] > since)]
+        spans = spans.assign(
+            start=np.maximum(spans["start"], since), end=np.minimum(spans["end"], until)
+        )
+        made = self._matches_made_before(spans, spans["start"].to_numpy() + 1)
+        counts = self._matches_made_before(spans, spans["end"].to_numpy()) - made + 1
         # What a host runs at `since` is a piece however short the time.
-        beginning_later = counts.sum() - (start == since).sum()
+        beginning_later = counts.sum() - (spans["start"] == since).sum()
         if beginning_later > pieces_at_once and until - since > 1:
             middle = (since + until) // 2
             yield from self.pieces(since, middle, pieces_at_once)
             yield from self.pieces(middle, until, pieces_at_once)
-        elif len(overlapping):
-            yield self._divide(overlapping, start, end, made, counts)
+        elif len(spans):
+            yield self._divide(spans, made, counts)
 
-    def _matches_made_before(self, spans: Integers, instants: Integers) -> Integers:
-        return ends_before(
-            self._matches_made_at, self._first_match[spans], self._end_match[spans], instants
-        )
+    def _matches_made_before(self, spans: pd.DataFrame, instants: Integers) -> Integers:
+        first, end = spans["first_match"].to_numpy(), spans["end_match"].to_numpy()
+        return ends_before(self.paths.made_at, first, end, instants)
 
-    def _divide(
-        self, spans: Integers, start: Integers, end: Integers, made: Integers, counts: Integers
-    ) -> Pieces:
+    def _divide(self, spans: pd.DataFrame, made: Integers, counts: Integers) -> pd.DataFrame:
         # Where no match was made yet, the contract takes the greatest of those to come.
-        is_ahead = made == self._first_match[spans]
-        first_current = np.where(is_ahead, self._end_match[spans], made) - 1
+        is_ahead = made == spans["first_match"]
+        first_current = np.where(is_ahead, spans["end_match"], made) - 1
         owner, match = expand(made - 1, counts)
         is_first = np.diff(owner, prepend=NOTHING) != 0
         current = np.where(is_first, first_current[owner], match)
-        begins = np.where(is_first, start[owner], self._matches_made_at[current])
+        begins = np.where(is_first, spans["start"].to_numpy()[owner], self.paths.made_at[current])
         is_last = np.append(is_first[1:], True)
-        ends = np.where(is_last, end[owner], np.append(begins[1:], ALWAYS))
+        ends = np.where(is_last, spans["end"].to_numpy()[owner], np.append(begins[1:], NEVER))
         # Of matches made at the same instant only the greatest is ever current.
         kept = np.flatnonzero(begins < ends)
-        chosen = spans[owner[kept]]
-        return Pieces(
-            host=self.host[chosen],
-            commit=self._matches[current[kept]],
-            is_registered=self.is_registered[chosen],
-            start=begins[kept],
-            end=ends[kept],
+        pieces = spans[["host", "is_registered"]].iloc[owner[kept]]
+        return pieces.assign(
+            commit=self.paths.positions[current[kept]], start=begins[kept], end=ends[kept]
         )

@@ -1,105 +1,36 @@
 """Where each system stands at one instant, relative to the latest commit of its flake."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
+from assets.compute.commit_order import CommitOrder
 from assets.compute.encoding import (
+    MICROSECONDS_PER_HOUR,
     NOTHING,
-    Booleans,
     Integers,
+    category,
+    find_text,
+    in_microseconds,
     instant_microseconds,
-    instants,
-    take_text,
+    rows_at,
+    text_array,
+    text_chunks,
     translate,
-    whole_numbers,
 )
 from assets.compute.timeline import FleetTimeline
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
 
-NO_DEPLOYMENT, UNKNOWN, BEHIND, UP_TO_DATE, AHEAD = range(len(DEPLOYMENT_STATUSES))
-
 _DESCRIPTIONS = {
+    "registration_unusable": "Registration of the system can't be used",
     "no_deployment": "System registered but never deployed",
     "path_not_in_derivations": "Deployed path is not in derivations",
     "derivation_without_commit": "Deployed derivation is not linked to a commit",
     "flake_mismatch": "Deployed commit belongs to another flake than the system is registered to",
+    "flake_unusable": "Associated flake's own row can't be used",
     "flake_has_no_commits": "Associated flake has no commit yet",
     "up_to_date": "Running latest commit",
     "ahead": "Running newer commit than expected",
 }
-
-MICROSECONDS_PER_HOUR = 3_600_000_000
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where hosts stand, as codes and positions: one element a host.
-
-    Attributes:
-        status: index into `DEPLOYMENT_STATUSES`.
-        reason: index into `UNKNOWN_REASONS`, `NOTHING` unless unknown.
-        flake: code of the associated flake, `NOTHING` where there is none.
-        current: position of the current commit, `NOTHING` where there is none.
-        latest: position of the associated flake's last visible commit, `NOTHING` if none.
-    """
-
-    status: Integers
-    reason: Integers
-    flake: Integers
-    current: Integers
-    latest: Integers
-
-    @property
-    def is_counted(self) -> Booleans:
-        """Whether the commits behind are known: the status is behind, up_to_date or ahead."""
-        return self.status >= BEHIND
-
-    @property
-    def commits_behind(self) -> Integers:
-        """Visible commits after the current one; meaningful where `is_counted`."""
-        return np.where(self.status == BEHIND, self.latest - self.current, 0)
-
-
-def judge(
-    timeline: FleetTimeline, paths: Integers, registered_flake: Integers, instant: int
-) -> Standing:
-    """Judges hosts that run the given paths at the instant; `contract.md` has the rules.
-
-    Args:
-        timeline: the fleet.
-        paths: path codes, `NOTHING` for a host without a visible state.
-        registered_flake: codes of the flakes that the hosts are registered to, or `NOTHING`.
-        instant: microseconds since 1970.
-    """
-    commits = timeline.commits
-    as_of = np.full(len(paths), instant)
-    current = timeline.paths.resolve(paths, registered_flake, as_of)
-    current_flake = translate(current, commits.flake)
-    flake = np.where(registered_flake == NOTHING, current_flake, registered_flake)
-    latest = translate(flake, commits.latest_positions(instant))
-
-    has_state = paths != NOTHING
-    is_in_derivations = has_state & (translate(paths, timeline.paths.is_in_derivations) == 1)
-    reason = np.select(
-        [
-            ~has_state,
-            ~is_in_derivations,
-            current == NOTHING,
-            current_flake != flake,
-            latest == NOTHING,
-        ],
-        [NOTHING, 0, 1, 2, 3],
-        default=NOTHING,
-    )
-    status = np.select(
-        [~has_state, reason != NOTHING, current == latest, current < latest],
-        [NO_DEPLOYMENT, UNKNOWN, UP_TO_DATE, BEHIND],
-        default=AHEAD,
-    )
-    return Standing(status, reason, flake, current, latest)
 
 
 def system_deployment_status(
@@ -117,121 +48,183 @@ def system_deployment_status(
         `commits_behind` descending, then `hostname`. Columns as in
         `assets.schemas.SYSTEM_DEPLOYMENT_STATUS`.
     """
-    instant = instant_microseconds(snapshot_at)
-    last_states = timeline.states.last_states(instant)
-    hosts = _hosts_with_a_row(timeline, last_states, instant)
-    standing = _standing_of(timeline, hosts, last_states[hosts], instant)
+    systems = _judge(timeline, _systems_with_a_row(timeline, snapshot_at), snapshot_at)
     # Host codes are in hostname order.
-    order = np.lexsort((hosts, -standing.commits_behind, standing.status))
-    hosts = hosts[order]
-    states = last_states[hosts]
-    return _describe(
-        timeline, hosts, states, _standing_of(timeline, hosts, states, instant), instant
-    ).assign(
+    in_order = systems.sort_values(
+        ["status", "commits_behind", "host"], ascending=[True, False, True], ignore_index=True
+    )
+    return _describe(timeline, in_order, snapshot_at).assign(
         snapshot_date=(snapshot_at - pd.Timedelta(1, "us")).date(),
         snapshot_at=snapshot_at.as_unit("us"),
         extracted_at=extracted_at.as_unit("us"),
     )
 
 
-def _hosts_with_a_row(timeline: FleetTimeline, last_states: Integers, instant: int) -> Integers:
-    hosts = timeline.hosts
-    has_row = hosts.registered_before(instant) | (last_states != NOTHING)
-    return np.flatnonzero(has_row & ~hosts.is_deactivated)
+def current_commits(commits: CommitOrder, status: pd.DataFrame) -> Integers:
+    """Which commit of its associated flake each system of a snapshot runs.
+
+    Args:
+        commits: of every flake.
+        status: `system_deployment_status`, one row a hostname.
+
+    Returns:
+        By row, the position of the current commit, `NOTHING` where it is none of that flake.
+    """
+    hashes = text_array(status["current_commit_hash"])
+    distinct = hashes.unique().drop_null()
+    # Of a million hashes only the few that are asked for are compared.
+    known = find_text(text_chunks(commits.rows["commit_hash"]), among=distinct)
+    candidates = pd.DataFrame({"flake": commits.flake, "hash": known})[known != NOTHING]
+    # A fork can hold the same hashes: a commit of another flake is not this one's.
+    is_own = status["unknown_reason"] != "flake_mismatch"
+    flake = np.where(is_own, commits.flake_codes(status["flake_id"]), NOTHING)
+    running = pd.DataFrame({"flake": flake, "hash": find_text(hashes, among=distinct)})
+    found = running.merge(candidates.reset_index(names="position"), how="left")
+    return found["position"].fillna(NOTHING).to_numpy(np.int64)
 
 
-def _standing_of(
-    timeline: FleetTimeline, hosts: Integers, states: Integers, instant: int
-) -> Standing:
-    is_registered = timeline.hosts.registered_before(instant)[hosts]
-    return judge(
-        timeline,
-        paths=translate(timeline.states.runs(states), timeline.states.run_path),
-        registered_flake=np.where(is_registered, timeline.hosts.registered_flake[hosts], NOTHING),
-        instant=instant,
+def systems_by_host(timeline: FleetTimeline, status: pd.DataFrame) -> pd.DataFrame:
+    """The systems of a snapshot: one row a host, by its code.
+
+    Returns:
+        flake: code of the associated flake; commit: as in `current_commits`; both `NOTHING` for a
+        host that is not in the snapshot.
+    """
+    systems = pd.DataFrame(
+        {
+            "host": pd.Index(timeline.hosts["hostname"]).get_indexer(status["hostname"]),
+            "flake": timeline.commits.flake_codes(status["flake_id"]),
+            "commit": current_commits(timeline.commits, status),
+        }
+    )
+    # A day that was closed with more can have systems that the source has forgotten since.
+    known = systems[systems["host"] != NOTHING].set_index("host")
+    return known.reindex(timeline.hosts.index, fill_value=NOTHING)
+
+
+def _systems_with_a_row(timeline: FleetTimeline, instant: pd.Timestamp) -> pd.DataFrame:
+    """One row a system: its host, as which it is registered, and its last report.
+
+    A system without a report has path `NOTHING`.
+    """
+    hosts, is_registered = timeline.hosts, timeline.is_registered(instant)
+    reports = timeline.states.last_before(instant)
+    reports = reports.join(timeline.states.runs[["path", "deployed_at"]], on="run")
+    has_row = (is_registered | hosts.index.isin(reports.index)) & ~hosts["is_deactivated"]
+    is_unusable = hosts["is_unusable"]
+    configuration = hosts["configuration"].where(is_registered, hosts["default_configuration"])
+    systems = pd.DataFrame(
+        {
+            "host": hosts.index,
+            "hostname": hosts["hostname"],
+            "is_registered": is_registered,
+            "is_unusable": is_unusable,
+            "environment": hosts["environment"].where(is_registered),
+            "registered_flake": hosts["registered_flake"].where(is_registered, NOTHING),
+            "configuration": configuration,
+        }
+    )[has_row].join(reports)
+    return systems.fillna({"path": NOTHING}).astype({"path": "int64"})
+
+
+def _judge(timeline: FleetTimeline, systems: pd.DataFrame, instant: pd.Timestamp) -> pd.DataFrame:
+    """Adds where each system stands; `contract.md` has the rules.
+
+    Returns:
+        The systems, with flake: code of the associated flake, or `NOTHING`; current and latest:
+        positions, or `NOTHING`; status and reason: categories; commits_behind: 0 unless behind.
+    """
+    commits, paths = timeline.commits, timeline.paths
+    path, registered_flake = (systems[c].to_numpy() for c in ("path", "registered_flake"))
+    at = instant_microseconds(instant)
+    current = paths.resolve(path, registered_flake, np.full(len(systems), at))
+    current_flake = translate(current, commits.flake)
+    is_unusable = systems["is_unusable"].to_numpy()
+    flake = np.where(registered_flake == NOTHING, current_flake, registered_flake)
+    flake = np.where(is_unusable, NOTHING, flake)
+    latest = translate(flake, commits.latest(at))
+    has_state = path != NOTHING
+    reason = np.select(
+        [
+            is_unusable,
+            ~has_state,
+            translate(path, paths.rows["is_in_derivations"].to_numpy()) != 1,
+            current == NOTHING,
+            current_flake != flake,
+            np.isin(flake, timeline.unusable_flakes),
+            latest == NOTHING,
+        ],
+        [0, NOTHING, *range(1, len(UNKNOWN_REASONS))],
+        default=NOTHING,
+    )
+    is_counted = has_state & (reason == NOTHING)
+    is_behind = is_counted & (current < latest)
+    # In the order of DEPLOYMENT_STATUSES.
+    told = [~has_state & ~is_unusable, reason != NOTHING, is_behind, current == latest]
+    status = np.select(told, range(len(told)), default=len(told))
+    return systems.assign(
+        flake=flake,
+        current=current,
+        latest=latest,
+        reason=category(reason, UNKNOWN_REASONS),
+        status=category(status, DEPLOYMENT_STATUSES),
+        is_counted=is_counted,
+        commits_behind=np.where(is_behind, latest - current, 0),
     )
 
 
 def _describe(
-    timeline: FleetTimeline,
-    hosts: Integers,
-    states: Integers,
-    standing: Standing,
-    instant: int,
+    timeline: FleetTimeline, systems: pd.DataFrame, instant: pd.Timestamp
 ) -> pd.DataFrame:
     commits = timeline.commits
-    is_registered = timeline.hosts.registered_before(instant)[hosts]
-    has_state = states != NOTHING
-    runs = timeline.states.runs(states)
-    paths = translate(runs, timeline.states.run_path)
-    current, latest = standing.current, standing.latest
-    is_behind = standing.status == BEHIND
+    current, latest = (systems[c].to_numpy() for c in ("current", "latest"))
+    is_behind = systems["status"] == "behind"
     next_commit = np.where(is_behind, current + 1, NOTHING)
-    behind_since = translate(next_commit, commits.timestamps)
-
-    configuration = np.where(
-        is_registered,
-        timeline.hosts.configuration[hosts],
-        timeline.hosts.default_configuration[hosts],
-    )
-    effective, is_effective_known = timeline.builds.changes_between(
-        configuration, current, np.maximum(current, latest)
-    )
-    deployable = timeline.builds.deployable_between(configuration, current, latest)
-    flake_start = translate(standing.flake, commits.starts)
-    reasons = take_text(pa.array(UNKNOWN_REASONS), standing.reason)
-    statuses = take_text(pa.array(DEPLOYMENT_STATUSES), standing.status)
+    behind_since = rows_at(commits.rows[["commit_timestamp"]], next_commit)["commit_timestamp"]
+    dated = commits.rows[["commit_hash", "commit_timestamp"]]
+    current_commit, latest_commit = rows_at(dated, current), rows_at(dated, latest)
+    flake = rows_at(commits.flakes, systems["flake"])
+    current_flake = rows_at(commits.flakes, translate(current, commits.flake))
+    first = translate(latest, commits.starts)
+    compared = timeline.builds.compare(systems["configuration"].to_numpy(), first, current, latest)
+    path = rows_at(timeline.paths.rows, systems["path"])
+    counted = systems["is_counted"]
+    statuses, reasons = systems["status"].astype("str"), systems["reason"].astype("str")
     return pd.DataFrame(
         {
-            "hostname": take_text(timeline.hosts.names, hosts),
+            "hostname": systems["hostname"],
             "deployment_status": statuses,
-            "status_description": _describe_status(statuses, reasons, standing),
+            "status_description": _in_words(statuses, reasons, systems["commits_behind"]),
             "unknown_reason": reasons,
-            "commits_behind": whole_numbers(standing.commits_behind, standing.is_counted),
-            "commits_behind_effective": whole_numbers(
-                effective, standing.is_counted & is_effective_known
+            "commits_behind": systems["commits_behind"].astype("Int64").where(counted),
+            "commits_behind_effective": compared["effective"].where(counted),
+            "commits_behind_deployable": compared["deployable"].where(counted),
+            "hours_behind": in_microseconds(instant - behind_since) / MICROSECONDS_PER_HOUR,
+            "behind_since": behind_since,
+            "flake_id": flake["flake_id"],
+            "flake_name": flake["flake_name"],
+            "current_flake_name": current_flake["flake_name"],
+            "current_commit_hash": current_commit["commit_hash"],
+            "current_commit_timestamp": current_commit["commit_timestamp"],
+            "latest_commit_hash": latest_commit["commit_hash"],
+            "latest_commit_timestamp": latest_commit["commit_timestamp"],
+            "latest_deployable_commit_hash": rows_at(commits.rows, compared["latest_deployable"])[
+                "commit_hash"
+            ],
+            "matching_commit_count": path["commit_count"].mask(
+                systems["is_unusable"] & path["path"].isna(), 0
             ),
-            "commits_behind_deployable": whole_numbers(
-                deployable, standing.is_counted & timeline.builds.records_success
-            ),
-            "hours_behind": np.where(
-                is_behind, (instant - behind_since) / MICROSECONDS_PER_HOUR, np.nan
-            ),
-            "behind_since": instants(behind_since, is_behind),
-            "flake_id": whole_numbers(
-                translate(standing.flake, commits.flake_ids), standing.flake != NOTHING
-            ),
-            "flake_name": take_text(commits.flake_names, standing.flake),
-            "current_flake_name": take_text(commits.flake_names, translate(current, commits.flake)),
-            "current_commit_hash": take_text(commits.hashes, current),
-            "current_commit_timestamp": instants(
-                translate(current, commits.timestamps), current != NOTHING
-            ),
-            "latest_commit_hash": take_text(commits.hashes, latest),
-            "latest_commit_timestamp": instants(
-                translate(latest, commits.timestamps), latest != NOTHING
-            ),
-            "latest_deployable_commit_hash": take_text(
-                commits.hashes,
-                timeline.builds.latest_deployable(configuration, flake_start, latest),
-            ),
-            "matching_commit_count": whole_numbers(
-                translate(paths, timeline.paths.commit_counts), has_state
-            ),
-            "current_derivation_path": take_text(timeline.states.paths, paths),
-            "deployment_time": instants(translate(runs, timeline.states.run_started_at), has_state),
-            "last_reported_at": instants(translate(states, timeline.states.timestamps), has_state),
-            "is_registered": is_registered,
-            "environment": take_text(
-                timeline.hosts.environments, np.where(is_registered, hosts, NOTHING)
-            ),
+            "current_derivation_path": path["path"],
+            "deployment_time": systems["deployed_at"],
+            "last_reported_at": systems["timestamp"],
+            "is_registered": systems["is_registered"],
+            "environment": systems["environment"],
         }
     )
 
 
-def _describe_status(
-    statuses: "pd.Series[str]", reasons: "pd.Series[str]", standing: Standing
+def _in_words(
+    statuses: "pd.Series[str]", reasons: "pd.Series[str]", commits_behind: "pd.Series[int]"
 ) -> "pd.Series[str]":
-    fixed = reasons.fillna(statuses).map(_DESCRIPTIONS)
-    behind = "Behind by " + pd.Series(standing.commits_behind).astype("str") + " commit(s)"
-    return fixed.where(standing.status != BEHIND, behind)
+    behind = "Behind by " + commits_behind.astype("str") + " commit(s)"
+    return reasons.fillna(statuses).map(_DESCRIPTIONS).where(statuses != "behind", behind)

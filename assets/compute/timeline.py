@@ -1,86 +1,75 @@
-"""The fleet's past, sorted once, so that its state at any instant is a few binary searches away."""
+"""The fleet's past, sorted once, so that its state at any instant is a few look-ups away."""
 
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.compute.commit_order import CommitOrder, order_commits
-from assets.compute.encoding import (
-    NOTHING,
-    TEXT,
-    Booleans,
-    Integers,
-    find_text,
-    integers,
-    microseconds,
-    take_text,
-    text_array,
-    translate,
-)
+from assets.compute.deployment_events import trace_events
+from assets.compute.encoding import TEXT, Integers, text_array
 from assets.compute.fleet import FleetTables
 from assets.compute.host_builds import HostBuilds, index_host_builds
 from assets.compute.host_states import HostStates, order_states
 from assets.compute.path_matches import PathMatches, match_paths
-
-_Value = TypeVar("_Value", bound=np.generic)
-
-
-@dataclass(frozen=True)
-class Hosts:
-    """Every hostname that is registered or has reported, in code point order.
-
-    Attributes:
-        names: by host code.
-        is_registered: whether `systems` has the hostname, visible or not.
-        is_deactivated: whether its `is_active` is false.
-        registered_at: microseconds; the least int64 where not recorded.
-        registered_flake: flake code, `NOTHING` where there is none.
-        environments: names by host code, null where not recorded.
-        configuration: code of its configuration in `HostBuilds.names`.
-        default_configuration: the same for a configuration that is called as the hostname.
-    """
-
-    names: pa.Array
-    is_registered: Booleans
-    is_deactivated: Booleans
-    registered_at: Integers
-    registered_flake: Integers
-    environments: pa.Array
-    configuration: Integers
-    default_configuration: Integers
-
-    def registered_before(self, instant: int) -> Booleans:
-        """By host code, whether the host was a registered system at the instant."""
-        return self.is_registered & (self.registered_at < instant)
+from assets.compute.running_commits import RunningCommits
 
 
 @dataclass(frozen=True)
 class FleetTimeline:
-    """The tables of a fleet, indexed: commits, states, deployed paths, builds and hosts."""
+    """The tables of a fleet, indexed.
+
+    Attributes:
+        commits: the commits of every flake.
+        states: what every host reported.
+        paths: the commits that deployed paths match.
+        builds: what was built for every configuration.
+        hosts: one row a hostname that is registered or has reported, in code point order; a host's
+            *code* is its row label. hostname; is_registered: whether `systems` has it, visible or
+            not; is_unusable: whether it has it in a row that can't be used, and then nothing else
+            is known of it; is_deactivated: whether its `is_active` is false; registered_at: null
+            for since ever; registered_flake: code, `NOTHING` where there is none; environment:
+            name, null where not recorded; configuration: code; default_configuration: that of a
+            configuration called as the hostname.
+        flakes: the source table.
+        unusable_flakes: codes of the flakes whose row can't be used.
+    """
 
     commits: CommitOrder
     states: HostStates
     paths: PathMatches
     builds: HostBuilds
-    hosts: Hosts
+    hosts: pd.DataFrame
     flakes: pd.DataFrame
+    unusable_flakes: Integers
+
+    @cached_property
+    def events(self) -> pd.DataFrame:
+        """Every deployment, traced when first asked for; see `trace_events`."""
+        return trace_events(self.commits, self.states, self.paths, self.hosts)
+
+    @cached_property
+    def running(self) -> RunningCommits:
+        """What every host ran, found out when first asked for."""
+        return RunningCommits.of(self.states, self.hosts, self.paths)
+
+    def is_registered(self, instant: pd.Timestamp) -> "pd.Series[bool]":
+        """By host code, whether the host was a registered system at the instant."""
+        return self.hosts["is_registered"] & ~(self.hosts["registered_at"] >= instant)
 
 
 def index_fleet(tables: FleetTables) -> FleetTimeline:
     """Sorts and indexes the tables of any set of flakes."""
-    systems = tables.systems
-    registered_flake_ids = integers(systems["flake_id"])
-    commits = order_commits(tables.commits, tables.flakes, registered_flake_ids)
-    hostnames = _distinct_sorted(
-        text_array(systems["hostname"]), text_array(tables.system_states["hostname"])
-    )
+    commits = order_commits(tables.commits, tables.flakes, tables.systems["flake_id"])
+    unusable = pd.Series(sorted(tables.unusable_hostnames), dtype="str")
+    reported = [tables.systems["hostname"], tables.system_states["hostname"], unusable]
+    distinct = pa.chunked_array([text_array(names) for names in reported], TEXT).unique()
+    hostnames = distinct.take(pc.sort_indices(distinct))
     states = order_states(tables.system_states, hostnames)
-    builds = index_host_builds(tables.derivations, tables.derivation_statuses, commits)
+    builds = index_host_builds(tables, commits)
+    unusable_flakes = pd.Series(sorted(tables.unusable_flake_ids), dtype="Int64")
     return FleetTimeline(
         commits=commits,
         states=states,
@@ -88,54 +77,33 @@ def index_fleet(tables: FleetTables) -> FleetTimeline:
         builds=builds,
         hosts=_describe_hosts(hostnames, tables, commits, builds),
         flakes=tables.flakes,
+        unusable_flakes=commits.flake_codes(unusable_flakes),
     )
 
 
 def _describe_hosts(
     hostnames: pa.Array, tables: FleetTables, commits: CommitOrder, builds: HostBuilds
-) -> Hosts:
-    systems = tables.systems
-    row = find_text(hostnames, among=text_array(systems["hostname"]))
-    is_registered = row != NOTHING
-    is_active = systems["is_active"].astype("boolean").to_numpy(np.bool_, na_value=True)
-    configurations = _configuration_names(systems)
-    default_configuration = builds.name_codes(hostnames)
-    return Hosts(
-        names=hostnames,
-        is_registered=is_registered,
-        is_deactivated=is_registered & ~_at(is_active, row, missing=True),
-        registered_at=_at(microseconds(systems["created_at"]), row, missing=np.iinfo(np.int64).min),
-        registered_flake=translate(row, commits.flake_codes(integers(systems["flake_id"]))),
-        environments=text_array(take_text(_environment_names(tables), row)),
-        configuration=np.where(
-            is_registered, translate(row, builds.name_codes(configurations)), default_configuration
-        ),
-        default_configuration=default_configuration,
+) -> pd.DataFrame:
+    hostname = pd.Series(hostnames, dtype="str")
+    is_unusable = hostname.isin(tables.unusable_hostnames)
+    systems = tables.systems.set_index("hostname").reindex(hostname.mask(is_unusable))
+    systems = systems.reset_index()
+    chosen = systems["system_configuration_name"]
+    configuration = chosen.where(chosen.str.strip().fillna("") != "", hostname)
+    environment = pd.Series(None, hostname.index, "str")
+    if tables.environments is not None:
+        names = tables.environments.set_index("id")["name"]
+        environment = systems["environment_id"].astype("str").map(names)
+    return pd.DataFrame(
+        {
+            "hostname": hostname,
+            "is_registered": systems["id"].notna() | is_unusable,
+            "is_unusable": is_unusable,
+            "is_deactivated": ~systems["is_active"].fillna(value=True).astype("bool"),
+            "registered_at": systems["created_at"],
+            "registered_flake": commits.flake_codes(systems["flake_id"]),
+            "environment": environment.astype("str"),
+            "configuration": builds.configurations(text_array(configuration)),
+            "default_configuration": builds.configurations(hostnames),
+        }
     )
-
-
-def _configuration_names(systems: pd.DataFrame) -> pa.Array:
-    chosen = text_array(systems["system_configuration_name"])
-    is_blank = pc.equal(pc.utf8_trim_whitespace(chosen), "").fill_null(fill_value=True)
-    return pc.if_else(is_blank, text_array(systems["hostname"]), chosen)
-
-
-def _environment_names(tables: FleetTables) -> pa.Array:
-    if tables.environments is None:
-        return pa.nulls(len(tables.systems), TEXT)
-    row = find_text(
-        text_array(tables.systems["environment_id"]), among=text_array(tables.environments["id"])
-    )
-    return text_array(tables.environments["name"]).take(pa.array(row, mask=row == NOTHING))
-
-
-def _distinct_sorted(*names: pa.Array) -> pa.Array:
-    distinct = pa.chunked_array(names, TEXT).unique()
-    return distinct.take(pc.sort_indices(distinct))
-
-
-def _at(values: npt.NDArray[_Value], rows: Integers, missing: object) -> npt.NDArray[_Value]:
-    result = np.full(len(rows), missing, values.dtype)
-    found = rows != NOTHING
-    result[found] = values[rows[found]]
-    return result

@@ -1,7 +1,7 @@
 """How fast each flake's commits reach its hosts, day by day.
 
-Everything is measured for many days at once: the deployments are traced and the commits' first
-hosts found once, whatever the number of days.
+Everything is measured for many days at once: rows of commits and of deployments get the day that
+they fall in, and are then grouped by day and flake.
 """
 
 from collections.abc import Sequence
@@ -9,42 +9,48 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from assets.compute.currency import WITHIN_COMMITS, WITHIN_HOURS, Currency, currency
+from assets.compute.commit_order import CommitOrder
+from assets.compute.currency import WITHIN_COMMITS, WITHIN_HOURS, currency
 from assets.compute.day_windows import DayWindows
-from assets.compute.deployments import (
-    INITIAL,
+from assets.compute.deployment_events import before, commits_included
+from assets.compute.encoding import (
+    MICROSECONDS_PER_HOUR,
     MICROSECONDS_PER_SECOND,
-    ROLLBACK,
-    UNTRACED,
-    UPGRADE,
-    DeploymentEvents,
-    trace_deployments,
+    NOTHING,
+    in_microseconds,
 )
-from assets.compute.encoding import NOTHING, Booleans, Integers, instants, integers
-from assets.compute.first_deployments import (
-    NEVER,
-    FirstDeployments,
-    build_times,
-    first_deployments,
-)
+from assets.compute.first_deployments import build_times, first_deployments
 from assets.compute.fleet import FleetTables
-from assets.compute.lead_times import PAIRS_AT_ONCE, live_pairs
-from assets.compute.quantiles import Numbers, quantiles_by_group
+from assets.compute.lead_times import PAIRS_AT_ONCE, LivePairs, live_pairs
+from assets.compute.quantiles import quantiles
 from assets.compute.running_commits import PIECES_AT_ONCE
-from assets.compute.status import MICROSECONDS_PER_HOUR
 from assets.compute.timeline import FleetTimeline
 
-_STATUS_COUNTS = (
+_OF_STATUS = [
     "systems_total",
     "systems_up_to_date",
     "systems_behind",
     "systems_ahead",
     "systems_unknown",
     "systems_no_deployment",
-)
-_STATUS_QUANTILES = ("commits_behind_p50", "commits_behind_p90", "commits_behind_max")
-
-_Columns = dict[str, Integers | Numbers]
+    "commits_behind_p50",
+    "commits_behind_p90",
+    "commits_behind_max",
+]
+_COUNTS = [
+    "new_commits",
+    "commits_first_deployed",
+    "host_deployments",
+    "hosts_deployed",
+    "flapping_deployments",
+    "rollbacks",
+    "change_lead_time_count",
+    "negative_lead_time_count",
+    "commit_to_built_count",
+    "built_to_first_host_count",
+    "negative_stage_count",
+]
+_CELL = ["day", "flake"]
 
 
 def deployment_velocity(measured: pd.DataFrame, flake_status: pd.DataFrame) -> pd.DataFrame:
@@ -60,9 +66,8 @@ def deployment_velocity(measured: pd.DataFrame, flake_status: pd.DataFrame) -> p
     """
     key = ["snapshot_date", "flake_id"]
     days = measured[measured["snapshot_date"].isin(flake_status["snapshot_date"].unique())]
-    standing = flake_status[[*key, *_STATUS_COUNTS, *_STATUS_QUANTILES]]
-    rows = days.merge(standing, on=key, how="left")
-    counts = list(_STATUS_COUNTS)
+    rows = days.merge(flake_status[[*key, *_OF_STATUS]], on=key, how="left")
+    counts = [name for name in _OF_STATUS if name.startswith("systems_")]
     rows[counts] = rows[counts].fillna(0).astype("int64")
     return rows
 
@@ -98,170 +103,138 @@ def measure_velocity(
         ValueError: `snapshots_at` is empty, not ascending, or has two of one day.
     """
     windows = DayWindows.up_to(snapshots_at)
-    events = trace_deployments(timeline)
-    first = first_deployments(timeline, events)
-    measures: _Columns = {
-        "new_commits": _count(
-            windows,
-            timeline.commits.timestamps,
-            timeline.commits.flake,
-            len(timeline.commits.flake_ids),
-        ),
-        **_first_host_counts(timeline, first, windows),
-        **_deployment_measures(timeline, events, windows),
-        **_lead_time_measures(timeline, events, windows, pairs_at_once),
-        **_stage_measures(timeline, events, first, build_times(tables, timeline.commits), windows),
-        **_currency_measures(currency(timeline, windows, pieces_at_once)),
-    }
-    return _rows(timeline, windows, measures)
-
-
-def _rows(timeline: FleetTimeline, windows: DayWindows, measures: _Columns) -> pd.DataFrame:
+    unfinished = [at for at in snapshots_at[:-1] if at != at.ceil("D")]
+    if unfinished:
+        # What flaps on a day is known only at its end: a day's row is as of its own T.
+        split = list(snapshots_at).index(unfinished[0]) + 1
+        bounds = {"pairs_at_once": pairs_at_once, "pieces_at_once": pieces_at_once}
+        parts = (snapshots_at[:split], snapshots_at[split:])
+        return pd.concat(
+            [measure_velocity(tables, timeline, part, **bounds) for part in parts],
+            ignore_index=True,
+        )
+    all_events = before(timeline.events, snapshots_at[-1])
+    events = all_events[~all_events["is_flapping"]]
+    first = first_deployments(timeline.commits, events)
+    measures = [
+        _count(windows, first, "commit_timestamp", "new_commits"),
+        _count(windows, first, "counted_at", "commits_first_deployed"),
+        _flapping(all_events, windows),
+        _deployment_measures(timeline.commits, events, windows),
+        _lead_time_measures(live_pairs(timeline.commits, events, windows), pairs_at_once),
+        _stage_measures(first.assign(built_at=build_times(tables, timeline.commits)), windows),
+        _currency_measures(currency(timeline, windows, pieces_at_once)),
+    ]
     flakes = timeline.flakes[["id", "name"]].sort_values(["name", "id"])
-    codes = timeline.commits.flake_codes(integers(flakes["id"]))
-    flake_count = len(timeline.commits.flake_ids)
-    days = np.arange(len(windows))
-    cells = (days[:, np.newaxis] * flake_count + codes).ravel()
-    day = np.repeat(days, len(flakes))
-    dates = instants(windows.starts).dt.date
+    codes = timeline.commits.flake_codes(flakes["id"])
+    cells = pd.MultiIndex.from_product([windows.ends.index, codes], names=_CELL)
+    measured = pd.concat([each.reindex(cells) for each in measures], axis="columns")
+    measured[_COUNTS] = measured[_COUNTS].fillna(0).astype("int64")
+    measured = measured.reset_index()
+    measured.insert(0, "snapshot_date", measured["day"].dt.date)
+    measured.insert(1, "flake_id", np.tile(flakes["id"].to_numpy(np.int64), len(windows.ends)))
+    measured.insert(2, "flake_name", pd.concat([flakes["name"]] * len(windows.ends)).array)
+    measured["snapshot_at"] = measured["day"].map(windows.ends)
+    return measured.drop(columns=_CELL)
+
+
+def _count(windows: DayWindows, commits: pd.DataFrame, instant: str, name: str) -> pd.DataFrame:
+    return windows.containing(commits, instant).groupby(_CELL).size().to_frame(name)
+
+
+def _flapping(events: pd.DataFrame, windows: DayWindows) -> pd.DataFrame:
+    flapping = events[events["is_flapping"] & (events["commit"] != NOTHING)]
+    return _count(windows, flapping, "deployed_at", "flapping_deployments")
+
+
+def _deployment_measures(
+    commits: CommitOrder, events: pd.DataFrame, windows: DayWindows
+) -> pd.DataFrame:
+    is_rollback = events["kind"] == "rollback"
+    is_deployment = ~events["kind"].isin(["initial", "untraced"])
+    by_host = events.assign(is_rollback=is_rollback, is_deployment=is_deployment).groupby("host")
+    last, after = by_host.shift(1), by_host.shift(-1)
+    is_recovery = is_rollback & last["is_deployment"].eq(True)
+    outage = in_microseconds(events["deployed_at"] - last["deployed_at"])
+    chosen = windows.containing(
+        events.assign(
+            is_deployment=is_deployment,
+            is_rollback=is_rollback,
+            is_failure=is_deployment & after["is_rollback"].eq(True),
+            deployed_host=events["host"].where(is_deployment),
+            outage=outage.where(is_recovery),
+            ended_at=after["deployed_at"],
+        )[events["commit"] != NOTHING],
+        "deployed_at",
+    )
+    # A deployment counts as failed on its own day, and only once that is known.
+    chosen["is_failure"] &= chosen["ended_at"] < chosen["day_ends_at"]
+    chosen["batch_size"] = commits_included(commits, chosen, chosen["day_ends_at"])
+    by_cell = chosen.groupby(_CELL)
+    counts = by_cell.agg(
+        host_deployments=("is_deployment", "sum"),
+        hosts_deployed=("deployed_host", "nunique"),
+        rollbacks=("is_rollback", "sum"),
+        failures=("is_failure", "sum"),
+    )
+    batch_size = quantiles(by_cell["batch_size"], (0.5, 0.9))
+    recovery = by_cell["outage"].quantile(0.5)
     return pd.DataFrame(
         {
-            "snapshot_date": dates.take(day).to_numpy(),
-            "flake_id": np.tile(integers(flakes["id"]), len(windows)),
-            "flake_name": pd.concat([flakes["name"]] * len(windows), ignore_index=True),
-            **{name: values[cells] for name, values in measures.items()},
-            "snapshot_at": instants(windows.ends[day]),
+            "host_deployments": counts["host_deployments"],
+            "hosts_deployed": counts["hosts_deployed"],
+            "batch_size_p50": batch_size[0.5],
+            "batch_size_p90": batch_size[0.9],
+            "rollbacks": counts["rollbacks"],
+            "change_fail_rate_rollback_proxy": counts["failures"] / counts["host_deployments"],
+            "failed_deployment_recovery_p50_seconds_rollback_proxy": (
+                recovery / MICROSECONDS_PER_SECOND
+            ),
         }
     )
 
 
-def _count(
-    windows: DayWindows, happened_at: Integers, flake: Integers, flake_count: int
-) -> Integers:
-    """How many things happened, by `day * flake_count + flake`."""
-    day = windows.containing(happened_at)
-    cells = (day * flake_count + flake)[day != NOTHING]
-    return np.bincount(cells, minlength=len(windows) * flake_count).astype(np.int64)
-
-
-def _first_host_counts(
-    timeline: FleetTimeline, first: FirstDeployments, windows: DayWindows
-) -> _Columns:
-    commits = timeline.commits
-    counts = _count(windows, first.counted_at, commits.flake, len(commits.flake_ids))
-    return {"commits_first_deployed": counts}
-
-
-def _deployment_measures(
-    timeline: FleetTimeline, events: DeploymentEvents, windows: DayWindows
-) -> _Columns:
-    states, commits = timeline.states, timeline.commits
-    flake_count = len(commits.flake_ids)
-    cell_count = len(windows) * flake_count
-    day = windows.containing(states.run_started_at)
-    cell = day * flake_count + np.where(
-        events.commit == NOTHING, 0, _at(commits.flake, events.commit)
-    )
-    in_days = day != NOTHING
-    is_deployment = (events.kind != INITIAL) & (events.kind != UNTRACED)
-
-    def count(chosen: Booleans) -> Integers:
-        return np.bincount(cell[chosen & in_days], minlength=cell_count).astype(np.int64)
-
-    counted = np.flatnonzero(is_deployment & in_days)
-    host_count = len(timeline.hosts.names)
-    deployed_hosts = np.unique(cell[counted] * host_count + states.run_host[counted]) // max(
-        host_count, 1
+def _lead_time_measures(pairs: LivePairs, pairs_at_once: int) -> pd.DataFrame:
+    lead_times = pairs.lead_time_quantiles((0.5, 0.75, 0.9), pairs_at_once)
+    seconds, counts = lead_times / MICROSECONDS_PER_SECOND, pairs.counts
+    return pd.DataFrame(
+        {
+            "change_lead_time_p50_seconds": seconds[0.5],
+            "change_lead_time_p75_seconds": seconds[0.75],
+            "change_lead_time_p90_seconds": seconds[0.9],
+            "change_lead_time_count": counts["counted"],
+            "negative_lead_time_count": counts["negative"],
+        }
     )
 
-    same_host = states.run_host[1:] == states.run_host[:-1]
-    rolled_back = np.zeros(len(events.kind), np.bool_)
-    rolled_back[:-1] = is_deployment[:-1] & same_host & (events.kind[1:] == ROLLBACK)
-    ended_at = np.append(states.run_started_at[1:], NEVER)[: len(events.kind)]
-    failed = rolled_back & in_days & (ended_at < windows.ends[day])
-    recoveries = np.flatnonzero(np.append(False, rolled_back[:-1])[: len(day)] & in_days)
-    outage = states.run_started_at[recoveries] - states.run_started_at[recoveries - 1]
 
-    upgrades = np.flatnonzero((events.kind == UPGRADE) & in_days)
-    batches = events.commit[upgrades] - events.previous_commit[upgrades]
-    batch_p50, batch_p90 = quantiles_by_group(cell[upgrades], batches, cell_count, (0.5, 0.9))
-    (recovery_p50,) = quantiles_by_group(cell[recoveries], outage, cell_count, (0.5,))
-    deployments = count(is_deployment)
-    return {
-        "host_deployments": deployments,
-        "hosts_deployed": np.bincount(deployed_hosts, minlength=cell_count).astype(np.int64),
-        "batch_size_p50": batch_p50,
-        "batch_size_p90": batch_p90,
-        "rollbacks": count(events.kind == ROLLBACK),
-        "change_fail_rate_rollback_proxy": _share(count(failed), deployments),
-        "failed_deployment_recovery_p50_seconds_rollback_proxy": (
-            recovery_p50 / MICROSECONDS_PER_SECOND
-        ),
-    }
-
-
-def _lead_time_measures(
-    timeline: FleetTimeline, events: DeploymentEvents, windows: DayWindows, pairs_at_once: int
-) -> _Columns:
-    pairs = live_pairs(timeline, events, windows)
-    p50, p75, p90 = pairs.lead_time_quantiles((0.5, 0.75, 0.9), pairs_at_once)
-    return {
-        "change_lead_time_p50_seconds": p50 / MICROSECONDS_PER_SECOND,
-        "change_lead_time_p75_seconds": p75 / MICROSECONDS_PER_SECOND,
-        "change_lead_time_p90_seconds": p90 / MICROSECONDS_PER_SECOND,
-        "change_lead_time_count": pairs.counts,
-        "negative_lead_time_count": pairs.negative_counts,
-    }
-
-
-def _stage_measures(
-    timeline: FleetTimeline,
-    events: DeploymentEvents,
-    first: FirstDeployments,
-    built_at: Integers,
-    windows: DayWindows,
-) -> _Columns:
-    commits = timeline.commits
-    day = windows.containing(first.counted_at)
-    is_upgrade = (first.event != NOTHING) & (_at(events.kind, first.event) == UPGRADE)
-    chosen = np.flatnonzero((day != NOTHING) & is_upgrade & (built_at < windows.ends[day]))
-    cell = day[chosen] * len(commits.flake_ids) + commits.flake[chosen]
-    cell_count = len(windows) * len(commits.flake_ids)
-    built = built_at[chosen]
+def _stage_measures(first: pd.DataFrame, windows: DayWindows) -> pd.DataFrame:
+    chosen = windows.containing(first[first["kind"] == "upgrade"], "counted_at")
+    chosen = chosen[chosen["built_at"] < chosen["day_ends_at"]]
     spans = {
-        "commit_to_built": built - commits.timestamps[chosen],
-        "built_to_first_host": timeline.states.run_started_at[first.event[chosen]] - built,
+        "commit_to_built": chosen["built_at"] - chosen["commit_timestamp"],
+        "built_to_first_host": chosen["deployed_at"] - chosen["built_at"],
     }
-    measures: _Columns = {}
-    negative = np.zeros(cell_count, np.int64)
+    by_cell = [chosen["day"], chosen["flake"]]
+    negative = chosen.groupby(by_cell).size() * len(spans)
+    measures = pd.DataFrame(index=negative.index)
     for stage, span in spans.items():
-        valid = span >= 0
-        p50, p90 = quantiles_by_group(cell[valid], span[valid], cell_count, (0.5, 0.9))
-        measures[f"{stage}_p50_seconds"] = p50 / MICROSECONDS_PER_SECOND
-        measures[f"{stage}_p90_seconds"] = p90 / MICROSECONDS_PER_SECOND
-        measures[f"{stage}_count"] = np.bincount(cell[valid], minlength=cell_count)
-        negative += np.bincount(cell[~valid], minlength=cell_count)
-    return {**measures, "negative_stage_count": negative}
+        valid = in_microseconds(span).where(span >= pd.Timedelta(0)).groupby(by_cell)
+        seconds = quantiles(valid, (0.5, 0.9)) / MICROSECONDS_PER_SECOND
+        measures[f"{stage}_p50_seconds"] = seconds[0.5]
+        measures[f"{stage}_p90_seconds"] = seconds[0.9]
+        measures[f"{stage}_count"] = valid.count()
+        negative -= measures[f"{stage}_count"]
+    return measures.assign(negative_stage_count=negative)
 
 
-def _currency_measures(measured: Currency) -> _Columns:
-    measures: _Columns = {
-        "host_hours": measured.total / MICROSECONDS_PER_HOUR,
-        "up_to_date_share": _share(measured.up_to_date, measured.total),
-    }
-    for commit_count, time in zip(WITHIN_COMMITS, measured.within_commits, strict=True):
-        noun = "commit" if commit_count == 1 else "commits"
-        measures[f"within_{commit_count}_{noun}_share"] = _share(time, measured.total)
-    for hours, time in zip(WITHIN_HOURS, measured.within_hours, strict=True):
-        measures[f"within_{hours}_hours_share"] = _share(time, measured.total)
+def _currency_measures(host_time: pd.DataFrame) -> pd.DataFrame:
+    total = host_time["total"]
+    measures = pd.DataFrame({"host_hours": total / MICROSECONDS_PER_HOUR})
+    measures["up_to_date_share"] = host_time["up_to_date"] / total
+    for count in WITHIN_COMMITS:
+        noun = "commit" if count == 1 else "commits"
+        measures[f"within_{count}_{noun}_share"] = host_time[f"within_{count}_commits"] / total
+    for hours in WITHIN_HOURS:
+        measures[f"within_{hours}_hours_share"] = host_time[f"within_{hours}_hours"] / total
     return measures
-
-
-def _share(part: Integers, whole: Integers) -> Numbers:
-    shares: Numbers = np.full(len(whole), np.nan)
-    return np.divide(part, whole, out=shares, where=whole != 0)
-
-
-def _at(values: Integers, positions: Integers) -> Integers:
-    """The values at the positions; of no meaning at `NOTHING`."""
-    return values[positions] if len(values) else np.zeros(len(positions), np.int64)

@@ -9,9 +9,11 @@ DEPLOYMENT_STATUSES = ("no_deployment", "unknown", "behind", "up_to_date", "ahea
 
 # In the order in which they are tried.
 UNKNOWN_REASONS = (
+    "registration_unusable",
     "path_not_in_derivations",
     "derivation_without_commit",
     "flake_mismatch",
+    "flake_unusable",
     "flake_has_no_commits",
 )
 

@@ -99,53 +99,54 @@ def first_failures(judged: Iterable[JudgedCheck]) -> list[JudgedCheck]:
 
 @dataclass(frozen=True)
 class RowsRead:
-    """How many usable rows of one source table were read, now and the time before.
+    """How many rows one source table had, now and at the reading before.
 
     Attributes:
         table: the table, for the message.
-        rows: now.
+        rows: now, whether they can be used or not.
         rows_before: in the newest complete extract; None where there is none.
-        accept_shrunk: whether an operator has said that the loss is meant.
+        may_be_empty: whether a fleet can have no row of it yet.
+        accept_shrunk: whether an operator has said that a loss is meant.
     """
 
     table: str
     rows: int
     rows_before: int | None
+    may_be_empty: bool
     accept_shrunk: bool
 
 
 def judge_rows_read(read: RowsRead) -> Verdict:
-    """Fails when the table is empty, or has lost over half of its rows since the last reading."""
+    """Fails when the table has been emptied, or has lost over half of its rows."""
+    before = read.rows_before or 0
     measured = {"rows": read.rows} | (
         {} if read.rows_before is None else {"rows_before": read.rows_before}
     )
-    if read.rows == 0:
+    if read.rows == 0 and (before or not read.may_be_empty):
+        had = f" It had {before:,} at the last reading." if before else ""
         return Verdict(
             False,
-            f"Table public.{read.table} has no usable row. Is FLEET_DATABASE_URL the database of "
-            "the fleet, and is it restored completely?",
+            f"Table public.{read.table} has no row.{had} Is FLEET_DATABASE_URL the database of the "
+            "fleet, and is it restored completely?",
             measured,
         )
-    before = read.rows_before or 0
     if read.rows < SMALLEST_REMAINING_SHARE * before and not read.accept_shrunk:
         return Verdict(
             False,
-            f"Table public.{read.table} shrank from {before} to {read.rows} rows. If that is "
+            f"Table public.{read.table} shrank from {before:,} to {read.rows:,} rows. If that is "
             "meant, run once with `flakelag report --accept-shrunk` (in the UI: "
             "`accept_shrunk: true` in the config of `read_fleet_database`).",
             measured,
         )
-    return Verdict(True, f"{read.rows} rows of public.{read.table}", measured)
+    return Verdict(True, f"{read.rows:,} rows of public.{read.table}", measured)
 
 
-def not_empty_or_shrunk() -> Check[RowsRead]:
-    """The check that a source table is neither empty nor sharply shrunk."""
-    return Check(
-        "not_empty_or_sharply_shrunk",
-        "The table has rows, and no less than half as many as at the last reading.",
-        blocks=True,
-        judge=judge_rows_read,
-    )
+NOT_EMPTY_OR_SHRUNK: Check[RowsRead] = Check(
+    "not_empty_or_sharply_shrunk",
+    "The table was not emptied, and has no less than half of the rows of the last reading.",
+    blocks=True,
+    judge=judge_rows_read,
+)
 
 
 @dataclass(frozen=True)
@@ -334,4 +335,29 @@ NO_QUIET_FLAKE: Check[pd.DataFrame] = Check(
     "No flake's newest commit is unusually old for its rhythm.",
     blocks=False,
     judge=judge_quiet_flakes,
+)
+
+
+def judge_flapping(deployments: pd.DataFrame) -> Verdict:
+    """Fails when a host has so many deployments in a day that they can't be what happened."""
+    flapping = deployments.loc[deployments["is_flapping"], "hostname"].value_counts()
+    measured = {"hosts": len(flapping), "deployments": int(flapping.sum())}
+    if flapping.empty:
+        return Verdict(True, "No host has 10 or more deployments on one day.", measured)
+    named = ", ".join(
+        f"{display_name(str(host))} ({count})" for host, count in flapping.head(EXAMPLES).items()
+    )
+    return Verdict(
+        False,
+        f"{len(flapping)} host(s) with 10 or more deployments on one day: {named}. Do two machines "
+        "report under one name? These deployments count in no figure of velocity.",
+        measured,
+    )
+
+
+NO_FLAPPING_HOST: Check[pd.DataFrame] = Check(
+    "no_flapping_host",
+    "No host has 10 or more deployments on one day (UTC).",
+    blocks=False,
+    judge=judge_flapping,
 )

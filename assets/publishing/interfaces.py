@@ -148,7 +148,7 @@ class StagedExtract(Protocol):
     extracted_at: dt.datetime
 
     @property
-    def rows_staged(self) -> Mapping[str, int]:
+    def rows_read(self) -> Mapping[str, int]:
         """By source table."""
         ...
 

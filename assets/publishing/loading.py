@@ -9,10 +9,10 @@ from assets.compute.fleet import FleetTables
 from assets.compute.timeline import FleetTimeline, index_fleet
 from assets.publishing.days import Day, days_as_of
 from assets.publishing.interfaces import ReportStore
-from assets.schemas import SOURCE_TABLES
+from assets.schemas import QUARANTINE, SOURCE_TABLES
 
-FLEET = tuple(table.name for table in SOURCE_TABLES)
-"""What an asset that loads the fleet depends on: every source table is opened for it."""
+FLEET = tuple(table.name for table in (*SOURCE_TABLES, QUARANTINE))
+"""What an asset that loads the fleet depends on: all of this is opened for it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class FleetLoader:
         """The extract that the run made, or the run that it repeats; else the newest."""
         if self._last is None or self._last.run_id != run.run_id:
             extract = self._reports.extract_for_run(related_runs(run))
-            tables = FleetTables.from_arrow(extract.tables())
+            tables = FleetTables.from_arrow(extract.tables(), extract.table(QUARANTINE.name))
             self._last = LoadedFleet(
                 run.run_id,
                 tables,

@@ -6,6 +6,7 @@ from assets.compute.vocabulary import DEPLOYMENT_KINDS
 from assets.schemas.dictionary import (
     Dataset,
     count,
+    flag,
     identifier,
     instant,
     number,
@@ -104,9 +105,20 @@ DEPLOYMENTS = Dataset(
         count(
             "commits_included",
             "commits",
-            "Commits after the previous one up to and with this one; null unless upgrade.",
+            "Commits after the previous one up to and with this one; null unless upgrade. Of the "
+            "commits dated the day's `snapshot_at` or later only this one counts, so that a commit "
+            "made later changes nothing here.",
             nullable=True,
             derived_from=("commits.commit_timestamp",),
+        ),
+        flag(
+            "is_flapping",
+            "Whether the host has 10 or more deployments on that day (UTC), as when two machines "
+            "report under one name: they say nothing about how fast commits arrive, and no figure "
+            "of deployment_velocity but `flapping_deployments` counts them. Null in days "
+            "published by a version before 0.2.",
+            nullable=True,
+            derived_from=("system_states.hostname", "system_states.timestamp"),
         ),
     ),
 )

@@ -193,6 +193,8 @@ def number(
     return Column(name, NUMBER, description, nullable, unit, derived_from=tuple(derived_from))
 
 
-def flag(name: str, description: str, *, nullable: bool = False) -> Column:
+def flag(
+    name: str, description: str, *, nullable: bool = False, derived_from: Iterable[str] = ()
+) -> Column:
     """A column of yes or no."""
-    return Column(name, BOOLEAN, description, nullable)
+    return Column(name, BOOLEAN, description, nullable, derived_from=tuple(derived_from))

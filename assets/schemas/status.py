@@ -80,8 +80,9 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
         count(
             "commits_behind_deployable",
             "commits",
-            "Of the commits counted, those with a successfully built `nixos` derivation of this "
-            "host. Null where build results are not recorded.",
+            "Of the commits counted, those with a built `nixos` derivation of this host: its "
+            "status is a success, and not that of a dry run, which only evaluates. Null where "
+            "build results are not recorded.",
             nullable=True,
             derived_from=("derivations.status_id", "derivation_statuses.is_success"),
         ),
@@ -146,8 +147,8 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
         ),
         text(
             "latest_deployable_commit_hash",
-            "Git hash of the last visible commit of the associated flake that has a successfully "
-            "built `nixos` derivation of this host. Null where there is none or build results are "
+            "Git hash of the last visible commit of the associated flake that has a built `nixos` "
+            "derivation of this host. Null where there is none or build results are "
             "not recorded.",
             nullable=True,
             repeated=True,

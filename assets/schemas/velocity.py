@@ -203,7 +203,7 @@ _STAGES = (
         "seconds",
         "Interpolated median of built - commit_timestamp over the commits counted in the day's "
         "`commits_first_deployed` that an `upgrade` carried to their first host. A commit is built "
-        "at the earliest completed_at of its successfully built `nixos` derivations, of whichever "
+        "at the earliest completed_at of its built `nixos` derivations, of whichever "
         "host; one not built before `snapshot_at` is left out. Null where there is none or build "
         "results are not recorded.",
         nullable=True,
@@ -285,6 +285,15 @@ DEPLOYMENT_VELOCITY = Dataset(
         *_CURRENCY,
         *_STAGES,
         SYSTEM_DEPLOYMENT_STATUS["snapshot_at"],
+        count(
+            "flapping_deployments",
+            "deployments",
+            "Deployments that day of a commit of the flake by hosts with 10 or more deployments "
+            "on that day, see `is_flapping` of deployments; no other figure counts them. Null in "
+            "days published by a version before 0.2.",
+            nullable=True,
+            derived_from=("system_states.hostname", "system_states.timestamp"),
+        ),
     ),
 )
 

@@ -25,15 +25,15 @@ class Decision:
 
     Attributes:
         new: conditions to alert of, in order.
-        notified: ids of the conditions that stand and were alerted of, these included.
+        alerted: ids of the conditions that stand and were alerted of, these included.
     """
 
     new: Sequence[Condition]
-    notified: frozenset[str]
+    alerted: frozenset[str]
 
 
 def decide_on_runs(
-    notified: frozenset[str],
+    alerted: frozenset[str],
     outcomes: Iterable[RunOutcome],
     undelivered: Sequence[Condition] = (),
     links: Links = NO_LINKS,
@@ -45,7 +45,7 @@ def decide_on_runs(
     ended among these runs is new all the same.
 
     Args:
-        notified: ids of the conditions that stand and were alerted of, also those undelivered.
+        alerted: ids of the conditions that stand and were alerted of, also those undelivered.
         outcomes: the runs that have finished since, in order.
         undelivered: conditions of earlier runs that could not be delivered yet. Those that have
             passed since are left out: of a run, when the same has succeeded for the same days.
@@ -53,7 +53,7 @@ def decide_on_runs(
     """
     new: list[Condition] = []
     waiting = list(undelivered)
-    standing = set(notified)
+    standing = set(alerted)
 
     def begin(condition: Condition) -> None:
         if condition.id not in standing:
@@ -75,12 +75,12 @@ def decide_on_runs(
     return Decision([*waiting, *new], frozenset(standing))
 
 
-def decide_on_systems(notified: frozenset[str], standing: Sequence[Condition]) -> Decision:
+def decide_on_systems(alerted: frozenset[str], standing: Sequence[Condition]) -> Decision:
     """Finds the systems that nobody was alerted of since they are too far behind.
 
     Args:
-        notified: ids of the conditions that stood and were alerted of.
+        alerted: ids of the conditions that stood and were alerted of.
         standing: all conditions that stand now.
     """
-    new = [condition for condition in standing if condition.id not in notified]
+    new = [condition for condition in standing if condition.id not in alerted]
     return Decision(new, frozenset(condition.id for condition in standing))

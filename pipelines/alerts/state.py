@@ -31,7 +31,7 @@ class AlertState(BaseModel):
     Attributes:
         version: of this layout.
         position: up to where the source was seen; None before the first look.
-        notified: ids of the conditions that stand and were alerted of, also those undelivered.
+        alerted: ids of the conditions that stand and were alerted of, also those undelivered.
         pending: a message that is decided on but not delivered yet.
         undelivered: ids of the conditions that it is about.
         undelivered_of_runs: of these, the ones that finished runs have left; a snapshot shows its
@@ -44,8 +44,8 @@ class AlertState(BaseModel):
     version: Literal[1] = 1
     position: int | str | None = None
     # Files of earlier versions say `told`.
-    notified: frozenset[str] = Field(
-        default=frozenset(), validation_alias=AliasChoices("notified", "told")
+    alerted: frozenset[str] = Field(
+        default=frozenset(), validation_alias=AliasChoices("alerted", "told")
     )
     pending: Message | None = None
     undelivered: frozenset[str] = frozenset()

@@ -13,8 +13,7 @@ from contextlib import suppress
 from types import FrameType
 
 # Whoever presses Ctrl-C has the prompt back within five seconds.
-_SECONDS_TO_STOP = 1.5
-_SECONDS_TO_CLEAR_UP = 2.0
+_SECONDS_TO_STOP = 2.5
 _POLL_SECONDS = 0.2
 
 
@@ -44,7 +43,7 @@ def run_together(
     """Runs programs until one ends, or until Ctrl-C, SIGTERM or the end of the terminal.
 
     Nothing that they started is left then. Each has a process group of its own: so Ctrl-C reaches
-    us alone, and they are asked to stop once, in order, not twice. A second Ctrl-C kills them.
+    us alone, and they are asked to stop once, not twice. A second Ctrl-C kills them.
 
     Args:
         programs: their commands, by name.
@@ -74,16 +73,18 @@ def run_together(
 
 
 def _stop(running: Sequence[subprocess.Popen[bytes]], at_once: threading.Event) -> None:
-    for each in running:
-        each.send_signal(signal.SIGINT)
-    _wait(lambda: all(each.poll() is not None for each in running), _SECONDS_TO_STOP, at_once)
-    # What they started and left behind, such as the worker of a run: it may still record its end.
-    # That of one that can't, the daemon records when it is started again.
+    # Also what they started, such as the worker of a run, which then records where it was. The end
+    # of one that can't, the daemon records when it is started again.
     _signal_groups(running, signal.SIGTERM)
-    _wait(lambda: not _signal_groups(running, 0), _SECONDS_TO_CLEAR_UP, at_once)
+    _wait(lambda: _have_ended(running), _SECONDS_TO_STOP, at_once)
     _signal_groups(running, signal.SIGKILL)
     for each in running:
         each.wait()
+
+
+def _have_ended(running: Sequence[subprocess.Popen[bytes]]) -> bool:
+    # A leader that has ended keeps its group until it is asked for.
+    return all(each.poll() is not None for each in running) and not _signal_groups(running, 0)
 
 
 def _wait(holds: Callable[[], bool], seconds: float, at_once: threading.Event) -> None:

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from assets.publishing.display import display_sentence
 from assets.schemas.dictionary import Column, Dataset
 from pipelines.history.connection import HistoryAccessError, HistorySchemaError
 from pipelines.history.schema import (
@@ -268,7 +269,8 @@ class _Migration:
         except psycopg.errors.DependentObjectsStillExist as error:
             raise HistorySchemaError(
                 f"The views of schema {SCHEMA} must be made anew, but something is built on them: "
-                f"{error.diag.message_detail}. Drop that, run again, then make it again."
+                f"{display_sentence(error.diag.message_detail or '')}. Drop that, run again, then "
+                "make it again."
             ) from None
         for view in views:
             self._run(_view_definition(view, replace=False))

@@ -6,6 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from assets.publishing.layout import VAR_FOLDERS
 from pipelines.files import (
     PRIVATE_FILE,
@@ -37,7 +39,8 @@ def prepare_instance(settings: Settings) -> Path:
         The folder: what `DAGSTER_HOME` must name.
 
     Raises:
-        InstanceUnusableError: the folder can't be made or written to.
+        InstanceUnusableError: the folder can't be made or written to, or its `dagster.yaml` is not
+            readable.
     """
     folder = settings.instance_dir
     wanted: Storage = "sqlite" if settings.dagster_postgres_url is None else "postgres"
@@ -46,7 +49,9 @@ def prepare_instance(settings: Settings) -> Path:
     try:
         if settings.dagster_home is None:
             make_private(settings.flakelag_var_dir, VAR_FOLDERS)
-        held = configuration.read_text("utf-8") if configuration.exists() else None
+        # A link that leads nowhere is there, too.
+        is_there = configuration.is_symlink() or configuration.exists()
+        held = _readable(configuration) if is_there else None
         if settings.dagster_home is None or held in (_template(wanted), _template(other)):
             make_private(folder)
         else:
@@ -73,6 +78,26 @@ def _write_beside(folder: Path, name: str, text: str) -> None:
         finally:
             with suppress(OSError):
                 os.unlink(beside, dir_fd=opened)
+
+
+def _readable(configuration: Path) -> str:
+    """What stands in a `dagster.yaml`, which Dagster itself would refuse with a traceback."""
+    try:
+        text = configuration.read_text("utf-8")
+        content = yaml.safe_load(text)
+    except UnicodeDecodeError:
+        problem = "it is not UTF-8"
+    except FileNotFoundError:
+        problem = "it is a link that leads nowhere"
+    except yaml.YAMLError as error:
+        # Its own message quotes the file.
+        mark = getattr(error, "problem_mark", None)
+        problem = "it is not YAML" if mark is None else f"line {mark.line + 1} is not YAML"
+    else:
+        if content is None or isinstance(content, dict):
+            return text
+        problem = "it is no list of settings"
+    raise InstanceUnusableError(f"Can't read {configuration}: {problem}.")
 
 
 def workspace_file() -> str:

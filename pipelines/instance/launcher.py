@@ -74,7 +74,7 @@ class WorkerLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
             raise dg.DagsterInvariantViolationError(f"Run {run.run_id} does not say its code.")
         # Without the instance: it may hold a password, and everybody can read a command line.
         said = serialize_value(ExecuteRunArgs(context.job_code_origin, run.run_id, None))
-        command = [sys.executable, "-P", "-m", "dagster", "api", "execute_run", said]
+        command = [sys.executable, "-m", "dagster", "api", "execute_run", said]
         environment = environment_of(Path(self._instance.root_directory))
         worker = subprocess.Popen(command, env=os.environ | environment)
         self._instance.report_engine_event(

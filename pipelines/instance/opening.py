@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from assets.publishing.display import display_sentence
 from pipelines.files import PRIVATE_FILE, advice, explanation
 from pipelines.instance import HOME_SETTING, InstanceUnusableError, prepare_instance
 from pipelines.postgres.address import (
@@ -180,7 +181,7 @@ def describe_storage_failure(error: Exception) -> str:
     """What the storage said, in one line, without the statement that it was asked to run."""
     cause = error.__cause__ if isinstance(error, DagsterPostgresException) else error
     said = cause.orig if isinstance(cause, DBAPIError) else cause
-    told = " ".join(str(said or error).split())
+    told = display_sentence(str(said or error))
     return f"{told}. {advice(_SQLITE_SAYS[told], HOME_SETTING)}" if told in _SQLITE_SAYS else told
 
 

@@ -77,9 +77,9 @@ class StagedExtract:
         self.extracted_at = dt.datetime.fromisoformat(self.summary["extracted_at"])
 
     @property
-    def rows_staged(self) -> Mapping[str, int]:
-        """How many rows each source table has here."""
-        rows: Mapping[str, int] = self.summary["rows_staged"]
+    def rows_read(self) -> Mapping[str, int]:
+        """How many rows each source table had, whether they can be used or not."""
+        rows: Mapping[str, int] = self.summary["rows_read"]
         return rows
 
     def table(self, name: str) -> pa.Table:

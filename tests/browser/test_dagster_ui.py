@@ -48,7 +48,7 @@ FACETS = (
     "Partitions",
 )
 GROUPS = ("fleet_database", "deployment_status", "velocity", "history", "report")
-WIDE: ViewportSize = {"width": 2400, "height": 2000}
+WHOLE: ViewportSize = {"width": 3000, "height": 9000}
 # Below half of its size the UI draws boxes with large, shortened names.
 FOR_THE_PICTURE: ViewportSize = {"width": 1400, "height": 1120}
 LARGEST_PICTURE = 300_000
@@ -112,10 +112,13 @@ def test_the_lineage_reads_from_left_to_right(visit: Visit) -> None:
     show_facets(page, {"Description", "Kind tag"})
     page.get_by_role("button", name="Hide navigation").click()
     page.get_by_role("button", name="panel_show_right", exact=True).click()
-    page.set_viewport_size(WIDE)
+    page.set_viewport_size(WHOLE)
     page.get_by_role("button", name="settings", exact=True).last.click()
     page.get_by_role("menuitem", name="Expand all groups").click()
     page.keyboard.press("Escape")
+    # The UI fits the graph into the window when it loads, and draws no more than is in the window.
+    expect(graph.get_by_text("deployments", exact=True)).to_be_visible()
+    page.reload()
 
     assets = build_defs().resolve_asset_graph()
     names = {key: key.to_user_string() for key in assets.get_all_asset_keys()}
@@ -126,7 +129,7 @@ def test_the_lineage_reads_from_left_to_right(visit: Visit) -> None:
         for upstream in assets.get(key).parent_keys:
             assert left[names[upstream]] < left[names[key]], (upstream, key)
     fleet, status, velocity, history, report = (left[group] for group in GROUPS)
-    assert fleet < status < velocity <= history < report
+    assert fleet < status < min(velocity, history) <= max(velocity, history) < report
 
     for words in ("The systems that are registered with the fleet.", "Whether each system runs"):
         expect(graph.get_by_text(words)).to_be_visible()
@@ -244,15 +247,14 @@ def test_an_assets_numbers_are_plotted(visit: Visit) -> None:
     )
 
 
-def test_checks_say_what_they_found(visit: Visit, server: DagsterServer) -> None:
+def test_checks_say_what_they_found(visit: Visit) -> None:
     page = visit("/assets/system_deployment_status?view=checks")
     page.get_by_text("one_row_per_hostname").first.click()
     expect(
         page.get_by_text("One row a hostname: no two rows have the same hostname.")
     ).to_be_visible()
     expect(page.get_by_text("This is a blocking asset check")).to_be_visible()
-    found = f"{published(server).num_rows} rows, each with a key of its own."
-    expect(page.get_by_text(found)).to_be_visible()
+    expect(page.get_by_text("No two rows have the same key.")).to_be_visible()
     expect(page.get_by_text("Passed", exact=True)).to_be_visible()
 
     page = visit("/assets/quarantine?view=checks")
@@ -288,7 +290,7 @@ def test_schedules_and_sensors_run(visit: Visit) -> None:
         ("/runs", "backfill"),
         ("/deployment/config", "max_runtime_seconds"),
         ("/locations/flakelag/resources/fleet_database", "The fleet database, read only."),
-        ("/locations/flakelag/resources/history", "The history database"),
+        ("/locations/flakelag/resources/history", "of the database of HISTORY_DATABASE_URL"),
     ],
 )
 def test_no_page_shows_a_secret(visit: Visit, path: str, words: str) -> None:

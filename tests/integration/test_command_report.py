@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.layout import ANALYSTS_FILE
 from assets.schemas import PUBLISHED_DATASETS, QUARANTINE, SYSTEM_DEPLOYMENT_STATUS
 from pipelines.demo.ensure import DEMO_DATABASE
 from pipelines.embedded.postgres import EmbeddedPostgres
@@ -263,7 +264,8 @@ def test_an_unreachable_fleet_is_said_in_one_line_after_retries(
     )
     assert "canary" not in result.stderr
     assert result.stdout == ""
-    assert published(tmp_path / "reports") == {}
+    # That file's views follow from the dictionary, not from what is published.
+    assert published(tmp_path / "reports").keys() <= {ANALYSTS_FILE}
 
 
 def test_a_day_that_is_none_is_refused(tmp_path: Path) -> None:

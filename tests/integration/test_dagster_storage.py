@@ -55,6 +55,35 @@ def test_a_dagster_yaml_of_ones_own_is_left_as_it_is(tmp_path: Path) -> None:
         assert (tmp_path / "dagster.yaml").read_text() == own
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"storage:\n  postgres: [canary\n", "line 3 is not YAML"),
+        (b"storage:\n\tpostgres: canary\n", "line 2 is not YAML"),
+        (b"storage: canary \xff\n", "it is not UTF-8"),
+        (b"- canary\n", "it is no list of settings"),
+        (b"canary\n", "it is no list of settings"),
+    ],
+)
+def test_a_dagster_yaml_that_can_not_be_read_is_named_and_left(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    file = tmp_path / "dagster.yaml"
+    file.write_bytes(content)
+    for url in (None, URL):
+        with pytest.raises(InstanceUnusableError) as caught:
+            prepare_instance(settings(tmp_path, url))
+        assert str(caught.value) == f"Can't read {file}: {words}."
+        assert file.read_bytes() == content
+
+
+def test_a_dagster_yaml_that_leads_nowhere_is_named_and_left(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").symlink_to("nowhere")
+    with pytest.raises(InstanceUnusableError, match="leads nowhere"):
+        prepare_instance(settings(tmp_path))
+    assert (tmp_path / "dagster.yaml").is_symlink()
+
+
 def test_ours_is_left_once_it_was_changed(tmp_path: Path) -> None:
     prepare_instance(settings(tmp_path))
     with (tmp_path / "dagster.yaml").open("a") as file:
@@ -74,7 +103,9 @@ def test_ours_follows_the_settings_as_long_as_it_was_not(tmp_path: Path) -> None
 
 def test_a_folder_that_cant_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InstanceUnusableError, match=r"file/dagster ready: Not a directory\. Set"):
+    with pytest.raises(
+        InstanceUnusableError, match=r"file/dagster ready: Not a directory\. .* remove it\."
+    ):
         prepare_instance(settings(tmp_path / "file" / "dagster"))
 
 

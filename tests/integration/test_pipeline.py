@@ -22,6 +22,7 @@ from assets.schemas import (
     FLAKE_DEPLOYMENT_STATUS,
     PUBLISHED_DATASETS,
     QUARANTINE,
+    REQUIRED_TABLES,
     SOURCE_TABLES,
     SYSTEM_DEPLOYMENT_STATUS,
     Dataset,
@@ -30,6 +31,7 @@ from pipelines.demo.fleet import DemoFleet, generate_fleet
 from pipelines.demo.load import load_fleet
 from pipelines.demo.source_schema import create_source_schema
 from pipelines.embedded.postgres import EmbeddedPostgres
+from tests.integration.fleet_support import create_fleet, run_sql
 from tests.integration.pipeline import (
     Pipeline,
     check_results,
@@ -304,8 +306,26 @@ def test_an_emptied_table_blocks_before_anything_is_published(
         create_source_schema(connection, "newer")
     result = pipeline.run()
     assert not result.success
-    assert "Table public.systems has no usable row" in failures(result)
+    assert "Table public.systems has no row. It had" in failures(result)
     assert check_results(result)["systems:not_empty_or_sharply_shrunk"] is False
+    assert pipeline.files() == before
+
+
+@pytest.mark.parametrize("table", [table.name for table in REQUIRED_TABLES])
+def test_an_emptied_table_is_a_loss_whichever_it_is(
+    table: str, pipeline: Pipeline, new_database: Callable[..., str]
+) -> None:
+    pipeline.fleet_url = create_fleet(new_database())
+    result = pipeline.run()
+    assert result.success, failures(result)
+    before = pipeline.files()
+
+    run_sql(pipeline.fleet_url, f"TRUNCATE {table} CASCADE")
+    result = pipeline.run()
+
+    assert not result.success
+    assert f"Table public.{table} has no row. It had 1 at the last reading." in failures(result)
+    assert check_results(result)[f"{table}:not_empty_or_sharply_shrunk"] is False
     assert pipeline.files() == before
 
 
@@ -359,7 +379,8 @@ def test_closed_days_keep_what_the_source_has_forgotten(
             DELETE FROM system_states WHERE timestamp < now() - interval '2 days'
             """
         )
-    result = pipeline.run(first, last)
+    accepted = {"ops": {"read_fleet_database": {"config": {"accept_shrunk": True}}}}
+    result = pipeline.run(first, last, run_config=accepted)
     assert result.success, failures(result)
     after = pipeline.files()
     for dataset in (

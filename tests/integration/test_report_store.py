@@ -82,7 +82,9 @@ def test_reading_what_is_not_there_says_what_to_do(store: ReportStore) -> None:
     for ask in (store.read, store.describe):
         with pytest.raises(PartitionNotFoundError, match="versions is not published for 2026-11-"):
             ask(VERSIONS, DAY)
+    assert not store.has(VERSIONS, DAY)
     publish_version(store, 1)
+    assert store.has(VERSIONS, DAY)
     with pytest.raises(KeyError, match="has no column colour"):
         store.read(VERSIONS, DAY, ["colour"])
     assert store.published_dates(SYSTEM_DEPLOYMENT_STATUS) == []
@@ -206,6 +208,15 @@ def test_a_day_that_was_only_confirmed_later_is_dated_by_the_newest_confirmation
     assert close_day(store, 2, extracted_at=read_at(12)).outcome is Outcome.PUBLISHED
 
 
+def test_without_a_confirmation_the_file_speaks_for_itself(store: ReportStore) -> None:
+    close_day(store, 1, extracted_at=read_at(3))
+    [record] = (store.root / "_store" / "manifest").rglob("*.json")
+    record.unlink()
+
+    assert close_day(store, 2, extracted_at=read_at(2)).outcome is Outcome.KEPT_NEWER
+    assert close_day(store, 2, extracted_at=read_at(3)).outcome is Outcome.PUBLISHED
+
+
 @pytest.mark.parametrize("damage", ["", "{}", "[]", "null", '{"extracted_at": 1}'])
 def test_a_damaged_confirmation_costs_nothing_else(store: ReportStore, damage: str) -> None:
     close_day(store, 1, extracted_at=read_at(1))
@@ -234,11 +245,17 @@ def test_a_closed_day_is_not_replaced_by_less(store: ReportStore) -> None:
     assert close_day(store, few, extracted_at=read_at(9)).outcome is Outcome.PUBLISHED
 
 
-@pytest.mark.parametrize("damage", ["cut short", "no Parquet", "not ours"])
+@pytest.mark.parametrize("damage", ["cut short", "in its pages", "no Parquet", "not ours"])
 def test_a_file_that_nobody_can_use_is_replaced(store: ReportStore, damage: str) -> None:
     path = close_day(store, 1, extracted_at=read_at(9)).path
     if damage == "cut short":
         path.write_bytes(path.read_bytes()[:2000])
+    elif damage == "in its pages":
+        content = path.read_bytes()
+        # From the last page on, short of the footer, which stays readable.
+        column = pq.ParquetFile(path).metadata.row_group(0).column(3)
+        at, size = column.data_page_offset, column.total_compressed_size
+        path.write_bytes(content[:at] + b"\xff" * size + content[at + size :])
     elif damage == "no Parquet":
         path.write_bytes(b"")
     else:

@@ -65,7 +65,11 @@ class Environment:
 
 @dataclass(frozen=True)
 class Fleet:
-    """All tables of one fleet; None for an optional table that the fleet does not have."""
+    """All tables of one fleet; None for an optional table that the fleet does not have.
+
+    Of the rows that can't be used only what they are about is left: the hostnames of systems, the
+    ids of flakes.
+    """
 
     flakes: tuple[Flake, ...] = ()
     commits: tuple[Commit, ...] = ()
@@ -74,3 +78,5 @@ class Fleet:
     system_states: tuple[State, ...] = ()
     derivation_statuses: tuple[DerivationStatus, ...] | None = None
     environments: tuple[Environment, ...] | None = None
+    unusable_hostnames: tuple[str, ...] = ()
+    unusable_flake_ids: tuple[int, ...] = ()

@@ -7,6 +7,7 @@ from itertools import pairwise
 from tests.plain_reading.rows import Commit, Fleet, State, System
 from tests.plain_reading.words import (
     Row,
+    built_status_ids,
     commit_order,
     configuration_name,
     day_described,
@@ -24,9 +25,11 @@ from tests.plain_reading.words import (
 TRIAGE_ORDER = ("no_deployment", "unknown", "behind", "up_to_date", "ahead")
 
 UNKNOWN_DESCRIPTIONS = {
+    "registration_unusable": "Registration of the system can't be used",
     "path_not_in_derivations": "Deployed path is not in derivations",
     "derivation_without_commit": "Deployed derivation is not linked to a commit",
     "flake_mismatch": "Deployed commit belongs to another flake than the system is registered to",
+    "flake_unusable": "Associated flake's own row can't be used",
     "flake_has_no_commits": "Associated flake has no commit yet",
 }
 
@@ -37,6 +40,7 @@ class Standing:
 
     hostname: str
     system: System | None
+    is_registered: bool
     states: list[State]
     path: str | None
     matching: list[Commit]
@@ -83,31 +87,41 @@ def registered_system(fleet: Fleet, hostname: str, instant: datetime) -> System 
 
 
 def hosts(fleet: Fleet, instant: datetime) -> set[str]:
-    """The hostnames that have a row: registered and visible, or reporting; never deactivated."""
+    """The hostnames that have a row.
+
+    Those registered and visible, or reporting, and never deactivated; and those whose registration
+    can't be used.
+    """
     registered = {
         s.hostname for s in fleet.systems if registered_system(fleet, s.hostname, instant)
     }
     reporting = {s.hostname for s in fleet.system_states if s.timestamp < instant}
     deactivated = {s.hostname for s in fleet.systems if s.is_active is False}
-    return (registered | reporting) - deactivated
+    return (registered | reporting) - deactivated | set(fleet.unusable_hostnames)
 
 
 def standing(fleet: Fleet, hostname: str, instant: datetime) -> Standing:
     """Finds path, commit, flake and status of one host."""
-    system = registered_system(fleet, hostname, instant)
+    is_unusable = hostname in fleet.unusable_hostnames
+    system = None if is_unusable else registered_system(fleet, hostname, instant)
     states = visible_states(fleet, hostname, instant)
     path = states[-1].deployed_path if states else None
     flake_id = system.flake_id if system else None
     matching = [] if path is None else matching_commits(fleet, path)
     current = preferred_commit(matching, flake_id, instant)
-    if flake_id is None and current is not None:
+    if flake_id is None and current is not None and not is_unusable:
         flake_id = current.flake_id
     commits = visible_commits(fleet, flake_id, instant)
-    reason = None if path is None else unknown_reason(fleet, path, current, flake_id, commits)
-    if path is None:
-        status = "no_deployment"
-    elif current is None or reason is not None:
+    if is_unusable:
+        reason: str | None = "registration_unusable"
+    elif path is None:
+        reason = None
+    else:
+        reason = unknown_reason(fleet, path, current, flake_id, commits)
+    if reason is not None:
         status = "unknown"
+    elif path is None or current is None:
+        status = "no_deployment"
     elif current == commits[-1]:
         status = "up_to_date"
     elif commit_order(current) < commit_order(commits[-1]):
@@ -115,20 +129,32 @@ def standing(fleet: Fleet, hostname: str, instant: datetime) -> Standing:
     else:
         status = "ahead"
     return Standing(
-        hostname, system, states, path, matching, current, flake_id, commits, status, reason
+        hostname,
+        system,
+        is_unusable or system is not None,
+        states,
+        path,
+        matching,
+        current,
+        flake_id,
+        commits,
+        status,
+        reason,
     )
 
 
 def unknown_reason(
     fleet: Fleet, path: str, current: Commit | None, flake_id: int | None, commits: list[Commit]
 ) -> str | None:
-    """The first reason that applies."""
+    """The first reason that applies, registration_unusable aside."""
     if not derivations_of_path(fleet, path):
         return "path_not_in_derivations"
     if current is None:
         return "derivation_without_commit"
     if current.flake_id != flake_id:
         return "flake_mismatch"
+    if flake_id in fleet.unusable_flake_ids:
+        return "flake_unusable"
     if not commits:
         return "flake_has_no_commits"
     return None
@@ -159,16 +185,15 @@ def deployment_time(states: list[State]) -> datetime | None:
 def output_of(fleet: Fleet, commit: Commit, name: str) -> str | None:
     """What a commit's nixos derivation of a configuration builds: None where there is none.
 
-    Of several derivations, the one with the greatest id; one without any path is no derivation.
+    Of several derivations, the one with the greatest id; one without any path is no derivation, and
+    a blank text is no path.
     """
-    outputs = {
-        d.id: d.store_path if d.store_path is not None else d.derivation_path
-        for d in fleet.derivations
-        if d.commit_id == commit.id
-        and d.derivation_type == "nixos"
-        and d.derivation_name == name
-        and (d.store_path is not None or d.derivation_path is not None)
-    }
+    outputs = {}
+    for d in fleet.derivations:
+        paths = [path for path in (d.store_path, d.derivation_path) if path and path.strip()]
+        is_of_host = d.derivation_type == "nixos" and d.derivation_name == name
+        if d.commit_id == commit.id and is_of_host and paths:
+            outputs[d.id] = paths[0]
     return outputs[max(outputs)] if outputs else None
 
 
@@ -188,13 +213,12 @@ def commits_behind_effective(fleet: Fleet, host: Standing) -> int | None:
 
 
 def is_deployable(fleet: Fleet, commit: Commit, name: str) -> bool:
-    """Whether a commit has a successfully built nixos derivation of a configuration."""
-    successes = {s.id for s in fleet.derivation_statuses or () if s.is_success}
+    """Whether a commit has a built nixos derivation of a configuration."""
     return any(
         d.commit_id == commit.id
         and d.derivation_type == "nixos"
         and d.derivation_name == name
-        and d.status_id in successes
+        and d.status_id in built_status_ids(fleet)
         for d in fleet.derivations
     )
 
@@ -230,11 +254,11 @@ def status_row(fleet: Fleet, host: Standing, snapshot_at: datetime, extracted_at
         "latest_commit_hash": latest.git_commit_hash if latest else None,
         "latest_commit_timestamp": latest.commit_timestamp if latest else None,
         "latest_deployable_commit_hash": deployable[-1].git_commit_hash if deployable else None,
-        "matching_commit_count": None if host.path is None else len(host.matching),
+        "matching_commit_count": (None if host.status == "no_deployment" else len(host.matching)),
         "current_derivation_path": host.path,
         "deployment_time": deployment_time(host.states),
         "last_reported_at": host.states[-1].timestamp if host.states else None,
-        "is_registered": system is not None,
+        "is_registered": host.is_registered,
         "environment": None if environment_id is None else environments.get(environment_id),
         "snapshot_date": day_described(snapshot_at),
         "snapshot_at": snapshot_at,

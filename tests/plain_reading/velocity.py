@@ -6,11 +6,12 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 
 from tests.plain_reading.currency import HostTime, currency
-from tests.plain_reading.deployments import Event, commits_between, events_of
+from tests.plain_reading.deployments import Event, commits_between, events_of, is_flapping
 from tests.plain_reading.rows import Commit, Flake, Fleet
 from tests.plain_reading.status import flake_deployment_status
 from tests.plain_reading.words import (
     Row,
+    built_status_ids,
     commit_order,
     commits_of,
     day_described,
@@ -29,12 +30,18 @@ class FirstDeployment:
 
 @dataclass(frozen=True)
 class Day:
-    """One day as seen at its T: from its midnight to T."""
+    """One day as seen at its T: from its midnight to T.
+
+    Attributes:
+        events: by hostname, those before T, of any day, that do not flap.
+        flapping: those of this day that do.
+    """
 
     fleet: Fleet
     start: datetime
     end: datetime
     events: dict[str, list[Event]]
+    flapping: list[Event]
 
     def holds(self, instant: datetime) -> bool:
         """Whether an instant is of this day and before T."""
@@ -72,8 +79,18 @@ def measured_velocity(fleet: Fleet, snapshots_at: Iterable[datetime]) -> list[Ro
     for snapshot_at in snapshots_at:
         start = datetime.combine(day_described(snapshot_at), time(), UTC)
         hostnames = {s.hostname for s in fleet.system_states}
-        events = {hostname: events_of(fleet, hostname, snapshot_at) for hostname in hostnames}
-        day = Day(fleet, start, snapshot_at, events)
+        all_events = {hostname: events_of(fleet, hostname, snapshot_at) for hostname in hostnames}
+        events = {
+            hostname: [e for e in of_host if not is_flapping(e, of_host)]
+            for hostname, of_host in all_events.items()
+        }
+        flapping = [
+            e
+            for of_host in all_events.values()
+            for e in of_host
+            if is_flapping(e, of_host) and start <= e.state.timestamp < snapshot_at
+        ]
+        day = Day(fleet, start, snapshot_at, events, flapping)
         host_times = currency(fleet, start, snapshot_at)
         rows.extend(
             {
@@ -96,7 +113,7 @@ def deployment_columns(day: Day, flake: Flake) -> Row:
     events = day.events_of(flake)
     deployments = [e for e in events if e.kind not in ("initial", "untraced")]
     batches = [
-        len(commits_between(day.fleet, e.previous, e.commit))
+        len(commits_between(day.fleet, e.previous, e.commit, day.end))
         for e in events
         if e.kind == "upgrade" and e.previous and e.commit
     ]
@@ -110,6 +127,9 @@ def deployment_columns(day: Day, flake: Flake) -> Row:
     return {
         "new_commits": len([c for c in commits if day.holds(c.commit_timestamp)]),
         "host_deployments": len(deployments),
+        "flapping_deployments": len(
+            [e for e in day.flapping if e.commit and e.commit.flake_id == flake.id]
+        ),
         "hosts_deployed": len({e.state.hostname for e in deployments}),
         "commits_first_deployed": len(first_deployments(day, flake)),
         "batch_size_p50": percentile(batches, 0.5),
@@ -215,14 +235,13 @@ def stage_columns(day: Day, flake: Flake) -> Row:
 
 
 def built_at(day: Day, commit: Commit) -> datetime | None:
-    """When the first nixos derivation of a commit was built successfully, if before T."""
-    successes = {s.id for s in day.fleet.derivation_statuses or () if s.is_success}
+    """When the first nixos derivation of a commit was built, if before T."""
     ends = [
         d.completed_at
         for d in day.fleet.derivations
         if d.commit_id == commit.id
         and d.derivation_type == "nixos"
-        and d.status_id in successes
+        and d.status_id in built_status_ids(day.fleet)
         and d.completed_at is not None
         and d.completed_at < day.end
     ]

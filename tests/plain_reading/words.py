@@ -38,7 +38,12 @@ def visible_states(fleet: Fleet, hostname: str, instant: datetime) -> list[State
 
 
 def derivations_of_path(fleet: Fleet, path: str) -> list[Derivation]:
-    """The derivations that a path names, by either column, linked to a commit or not."""
+    """The derivations that a path names, by either column, linked to a commit or not.
+
+    A blank text is no path.
+    """
+    if not path.strip():
+        return []
     return [d for d in fleet.derivations if path in (d.store_path, d.derivation_path)]
 
 
@@ -58,6 +63,15 @@ def preferred_commit(
     visible = [c for c in remaining if c.commit_timestamp < instant]
     remaining = visible or remaining
     return max(remaining, key=commit_order, default=None)
+
+
+def built_status_ids(fleet: Fleet) -> set[int]:
+    """The statuses of derivations that are built: a success, and not that of a dry run."""
+    return {
+        s.id
+        for s in fleet.derivation_statuses or ()
+        if s.is_success and not s.name.startswith("dry-run-")
+    }
 
 
 def system_of(fleet: Fleet, hostname: str) -> System | None:

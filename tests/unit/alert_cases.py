@@ -17,7 +17,7 @@ from pipelines.alerts.decisions import Decision
 from pipelines.alerts.messages import Message
 from pipelines.alerts.messages import compose as compose_if_any
 
-NOTHING_NOTIFIED: frozenset[str] = frozenset()
+NOTHING_ALERTED: frozenset[str] = frozenset()
 NOW = dt.datetime(2026, 11, 23, 9, 0, tzinfo=dt.UTC)
 
 

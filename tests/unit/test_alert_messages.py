@@ -15,7 +15,7 @@ from pipelines.alerts.decisions import decide_on_runs
 from pipelines.alerts.messages import MAX_DETAILS, MAX_DETAILS_BYTES, MAX_LINES, MAX_TEXT
 from pipelines.alerts.messages import compose as compose_if_any
 from tests.unit.alert_cases import (
-    NOTHING_NOTIFIED,
+    NOTHING_ALERTED,
     NOW,
     alert_of,
     behind,
@@ -52,7 +52,7 @@ class TestMessages:
 
     def test_kinds_are_counted(self) -> None:
         new = decide_on_runs(
-            NOTHING_NOTIFIED, [failed("extract"), succeeded(check(passed=False))]
+            NOTHING_ALERTED, [failed("extract"), succeeded(check(passed=False))]
         ).new
 
         assert text_of(compose(new, NOW)).startswith(
@@ -99,7 +99,7 @@ class TestMessages:
         steps = [FailedStep(f"step_{n}", "Failure", f"{n}" + "<宽" * 10**5) for n in range(12)]
         runs = [RunOutcome("r", f"job_{n}", "failed", steps) for n in range(40)]
 
-        message = compose(decide_on_runs(NOTHING_NOTIFIED, runs).new, NOW)
+        message = compose(decide_on_runs(NOTHING_ALERTED, runs).new, NOW)
         lines = text_of(message).split("\n")
         alert = alert_of(message)
 
@@ -136,6 +136,6 @@ class TestMessages:
             "a", "c", passed=False, severity="ERROR", description="<!here> @channel\n![x](http://y)"
         )
 
-        text = decide_on_runs(NOTHING_NOTIFIED, [succeeded(outcome)]).new[0].text
+        text = decide_on_runs(NOTHING_ALERTED, [succeeded(outcome)]).new[0].text
 
         assert text.endswith("(ERROR): &lt;!here&gt; @\u200bchannel ![x]\u200b(http://y)")

@@ -13,6 +13,7 @@ from assets.publishing.checks import (
     EXAMPLES,
     NO_JUMP_OF_UNKNOWN,
     NO_QUIET_FLAKE,
+    NOT_EMPTY_OR_SHRUNK,
     NOTHING_QUARANTINED,
     SAME_FLEET,
     Check,
@@ -26,7 +27,6 @@ from assets.publishing.checks import (
     judge_quarantined,
     judge_quiet_flakes,
     judge_rows_read,
-    not_empty_or_shrunk,
     share_of_unknown,
 )
 from assets.publishing.conformity import find_problems
@@ -37,7 +37,7 @@ from tests.snapshots import status_row
 @pytest.mark.parametrize(
     ("check", "name", "blocks"),
     [
-        (not_empty_or_shrunk(), "not_empty_or_sharply_shrunk", True),
+        (NOT_EMPTY_OR_SHRUNK, "not_empty_or_sharply_shrunk", True),
         (SAME_FLEET, "same_fleet_as_before", True),
         (NOTHING_QUARANTINED, "nothing_quarantined", False),
         (conformity_checks(SYSTEM_DEPLOYMENT_STATUS)[0], "one_row_per_hostname", True),
@@ -63,7 +63,7 @@ def test_dagster_knows_each_check_by_name_and_by_whether_it_blocks(
 
 
 def test_a_verdict_is_recorded_with_its_figures_and_its_weight() -> None:
-    passed = not_empty_or_shrunk().on(_rows(50, 100))
+    passed = NOT_EMPTY_OR_SHRUNK.on(_rows(50, 100))
     assert not passed.forbids_publishing
     assert passed.result("systems") == dg.AssetCheckResult(
         passed=True,
@@ -81,16 +81,30 @@ def test_a_verdict_is_recorded_with_its_figures_and_its_weight() -> None:
     assert failed.verdict.measured == {"rows": 3}
 
 
-def _rows(rows: int, before: int | None, *, accept: bool = False) -> RowsRead:
-    return RowsRead("systems", rows, before, accept)
+def _rows(
+    rows: int, before: int | None, *, accept: bool = False, may_be_empty: bool = False
+) -> RowsRead:
+    return RowsRead("systems", rows, before, may_be_empty, accept)
 
 
-def test_an_empty_table_is_never_accepted() -> None:
-    for accept in (False, True):
-        verdict = judge_rows_read(_rows(0, None, accept=accept))
-        assert not verdict.passed
-        assert "public.systems has no usable row" in verdict.description
-        assert verdict.measured == {"rows": 0}
+@pytest.mark.parametrize("accept", [False, True])
+def test_what_every_fleet_has_is_never_empty(*, accept: bool) -> None:
+    verdict = judge_rows_read(_rows(0, None, accept=accept))
+    assert not verdict.passed
+    assert "public.systems has no row." in verdict.description
+    assert verdict.measured == {"rows": 0}
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_a_table_that_had_rows_is_never_empty(*, accept: bool) -> None:
+    verdict = judge_rows_read(_rows(0, 1, accept=accept, may_be_empty=True))
+    assert not verdict.passed
+    assert "It had 1 at the last reading." in verdict.description
+
+
+@pytest.mark.parametrize("before", [None, 0])
+def test_a_new_fleet_has_empty_tables(before: int | None) -> None:
+    assert judge_rows_read(_rows(0, before, may_be_empty=True)).passed
 
 
 def test_a_table_may_halve_but_not_shrink_more() -> None:

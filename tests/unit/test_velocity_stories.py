@@ -519,6 +519,29 @@ def test_a_commit_deployed_before_it_was_built(days: Days) -> None:
 
 
 @DAYS
+def test_what_takes_no_time_at_all_counts(days: Days) -> None:
+    at_once = nixos(2, 2, "/web-2", completed_at=at(2, 8))
+    fleet = replace(staged((1, at(1, 6)), (2, at(2, 8))), derivations=(BUILT_LATER[0], at_once))
+
+    (row,) = days(fleet, at(3))
+
+    # c2 is made, built and deployed at 08:00.
+    assert_told(
+        row,
+        {
+            "change_lead_time_count": 1,
+            "change_lead_time_p50_seconds": 0.0,
+            "negative_lead_time_count": 0,
+            "commit_to_built_count": 1,
+            "commit_to_built_p90_seconds": 0.0,
+            "built_to_first_host_count": 1,
+            "built_to_first_host_p90_seconds": 0.0,
+            "negative_stage_count": 0,
+        },
+    )
+
+
+@DAYS
 def test_a_build_that_has_not_ended_is_left_out(days: Days) -> None:
     (row,) = days(staged((1, at(1, 6)), (3, at(2, 12.5))), at(2, 13))
 

@@ -18,7 +18,7 @@ LIMITS = DeliveryLimits(connect_seconds=2, read_seconds=2, pause_seconds=0.01)
 CANARY = "T0CANARY"
 
 
-def decide(notified: frozenset[str], *hostnames: str) -> Decision:
+def decide(alerted: frozenset[str], *hostnames: str) -> Decision:
     rows = [
         {
             "hostname": hostname,
@@ -29,7 +29,7 @@ def decide(notified: frozenset[str], *hostnames: str) -> Decision:
         }
         for hostname in hostnames
     ]
-    return decide_on_systems(notified, systems_behind(rows, commits=20, hours=168))
+    return decide_on_systems(alerted, systems_behind(rows, commits=20, hours=168))
 
 
 def message(*hostnames: str) -> Message:

@@ -12,8 +12,8 @@ from pipelines.alerts.delivery import (
     MessageRefusedError,
     post,
 )
+from pipelines.alerts.dispatch import dispatch, with_decision
 from pipelines.alerts.messages import Message, compose
-from pipelines.alerts.notification import notify, with_decision
 from pipelines.alerts.state import AlertsBusyError, AlertState, AlertStateError, AlertStateFile
 from tests.integration.alerts.messages import LIMITS, NOW, decide, secret
 from tests.integration.alerts.webhook_server import (
@@ -43,11 +43,11 @@ class Fleet:
 
     def look(self, state: AlertState) -> AlertState:
         self.looks += 1
-        decision = decide(state.notified - state.undelivered, *self.hostnames)
+        decision = decide(state.alerted - state.undelivered, *self.hostnames)
         return with_decision(state, decision, self.looks, compose(decision.new, NOW))
 
 
-class TestNotify:
+class TestDispatch:
     @pytest.fixture(autouse=True)
     def _parts(self, webhook: WebhookServer, state_file: AlertStateFile) -> None:
         self.webhook = webhook
@@ -55,7 +55,7 @@ class TestNotify:
 
     def tick(self, fleet: Fleet, now: dt.datetime = NOW) -> str:
         url = secret(self.webhook.url())
-        return notify(self.file, fleet.look, lambda sent: post(url, sent, LIMITS), now)
+        return dispatch(self.file, fleet.look, lambda sent: post(url, sent, LIMITS), now)
 
     def fail_to_tick(self, fleet: Fleet) -> None:
         with pytest.raises(DeliveryError):
@@ -173,7 +173,7 @@ class TestNotify:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            notify(self.file, fleet.look, crash, NOW)
+            dispatch(self.file, fleet.look, crash, NOW)
         self.tick(fleet)
 
         assert len(self.webhook.received) == 1
@@ -186,7 +186,7 @@ class TestNotify:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            notify(self.file, fleet.look, deliver_and_crash, NOW)
+            dispatch(self.file, fleet.look, deliver_and_crash, NOW)
         self.tick(fleet)
 
         assert len(self.webhook.received) == 2

@@ -33,14 +33,14 @@ def with_decision(
     return state.model_copy(
         update={
             "position": position,
-            "notified": decision.notified,
+            "alerted": decision.alerted,
             "pending": pending,
             "undelivered": frozenset(condition.id for condition in decision.new),
         }
     )
 
 
-def notify(
+def dispatch(
     file: AlertStateFile,
     look: Callable[[AlertState], AlertState],
     deliver: Callable[[Message], None],
