@@ -50,6 +50,8 @@ from pipelines.files import (
     set_mode,
     write_all,
 )
+from pipelines.postgres.address import startup_options
+from pipelines.postgres.session import PINNED
 
 _PORT = "5432"
 _SOCKET_NAME = f".s.PGSQL.{_PORT}"
@@ -176,7 +178,8 @@ class EmbeddedPostgres:
 
     def ensure_database(self, name: str, encoding: str = "UTF8") -> str:
         """Creates a database, empty, unless it is there, and returns its URL."""
-        with psycopg.connect(self.url(), autocommit=True) as connection:
+        options = startup_options(PINNED)
+        with psycopg.connect(self.url(), options=options, autocommit=True) as connection:
             query = "SELECT 1 FROM pg_database WHERE datname = %s"
             if connection.execute(query, (name,)).fetchone() is None:
                 statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {}").format(
@@ -358,7 +361,8 @@ class EmbeddedPostgres:
         try:
             # The socket is where the server, whoever started it, says.
             self._socket_dir = Path(self._pid_file_lines()[4])
-            with psycopg.connect(self.url(), connect_timeout=5):
+            options = startup_options(PINNED)
+            with psycopg.connect(self.url(), options=options, connect_timeout=5):
                 return True
         except (IndexError, psycopg.OperationalError):
             return False

@@ -223,7 +223,7 @@ class FleetConnection:
                 f"{refusal.in_words(self.address)}"
             )
         return FleetDatabaseMisconfigured(
-            f"No connection to the fleet database comes about ({self.address.name}): "
+            f"The fleet database can't be connected to ({self.address.name}): "
             f"{refusal.in_words(self.address)}"
         )
 

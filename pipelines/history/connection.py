@@ -124,7 +124,7 @@ def _refused(refusal: Refusal, address: Address) -> HistoryDatabaseError:
         return HistoryUnavailableError(f"{_target(address)} can't be reached: {said}")
     if refusal.state == _NO_SUCH_DATABASE:
         said += " Make the database with createdb --encoding=UTF8 --template=template0."
-    return HistoryAccessError(f"{_target(address)} lets nobody in this way: {said}")
+    return HistoryAccessError(f"{_target(address)} can't be connected to: {said}")
 
 
 def _explained(error: psycopg.Error, doing: str, target: str) -> HistoryDatabaseError:
