@@ -155,14 +155,14 @@ def watched(
         yield Watched(reports_dir, together, alone, visitors)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", sorted(STEPS))
 def test_a_step_alone_opens_what_it_depends_on_and_nothing_else(
     watched: Watched, step: str
 ) -> None:
     assert watched.upstream(watched.alone[step], step) == declared(step)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", sorted(STEPS))
 def test_a_step_among_others_opens_nothing_that_it_does_not_depend_on(
     watched: Watched, step: str
 ) -> None:

@@ -39,5 +39,5 @@ def test_a_history_elsewhere_is_opened_elsewhere(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HISTORY_DATABASE_URL", "postgresql://canary:secret@127.0.0.1/history")
     result = CliRunner().invoke(psql, [])
     assert result.exit_code == 2
-    assert 'psql "$HISTORY_DATABASE_URL"' in result.output
+    assert "PGSERVICE=history psql" in result.output
     assert "secret" not in result.output

@@ -26,7 +26,7 @@ NOT_TYPED = {
     r"git (clone|worktree|commit) .*|cd flakelag": "not ours",
     r"python -m venv .*|.*/pip install .*": "as in the Makefile, with a network",
     r"duckdb -readonly .*": "DuckDB's own program; `test_recipes` opens the same file",
-    r"PGOPTIONS=.* psql .*": "with a database of one's own, in `test_history_queries`",
+    r"PGOPTIONS=.* psql( .*)?": "with a database of one's own, in `test_history_queries`",
     r"\.venv/bin/(pytest|python -m pytest) .*": "which is what runs this",
 }
 OURS = [line for line in COMMANDS if line.startswith("flakelag ")]
