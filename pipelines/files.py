@@ -240,7 +240,7 @@ def open_file(folder: int, name: str, flags: int = os.O_RDONLY) -> int:
         opened = os.open(name, flags & ~os.O_CREAT | _FILE, dir_fd=folder)
     status, owner = os.fstat(opened), os.fstat(folder)
     is_of_others = owner.st_uid != os.geteuid() or owner.st_mode & 0o022
-    if not stat.S_ISREG(status.st_mode) or (is_of_others and status.st_nlink != 1):
+    if not stat.S_ISREG(status.st_mode) or (is_of_others and status.st_nlink > 1):
         os.close(opened)
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
     if is_new and status.st_uid != owner.st_uid and os.geteuid() == 0:

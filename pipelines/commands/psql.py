@@ -25,8 +25,8 @@ def psql(context: click.Context, psql_arguments: tuple[str, ...], *, fleet: bool
     if not fleet and settings.history_database_url is not None:
         raise click.UsageError(
             "HISTORY_DATABASE_URL is set, so the history is not in the embedded server. "
-            "Use: PGOPTIONS='-c search_path=flakelag,public' PGSERVICE=history psql, with a service "
-            "in ~/.pg_service.conf: on a command line, every local user could read the password."
+            "Use: PGOPTIONS='-c search_path=flakelag,public' PGSERVICE=history psql, with a "
+            "service in ~/.pg_service.conf: what is on a command line every local user reads."
         )
     server = embedded_server(settings)
     try:

@@ -44,7 +44,7 @@ class ServerAccount:
                 for name in (*folders, *files):
                     status = os.stat(name, dir_fd=parent, follow_symlinks=False)
                     # A hard link may be to a file that is none of the cluster's.
-                    if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1:
+                    if stat.S_ISDIR(status.st_mode) or status.st_nlink <= 1:
                         os.chown(name, self.uid, self.gid, dir_fd=parent, follow_symlinks=False)
 
     def open_way_to(self, folder: Path, own: Collection[Path] = ()) -> None:

@@ -11,6 +11,7 @@ SELECT
     sum(change_lead_time_count)::bigint AS change_lead_time_count,
     sum(negative_lead_time_count)::bigint AS negative_lead_time_count,
     sum(rollbacks)::bigint AS rollbacks,
+    sum(flapping_deployments)::bigint AS flapping_deployments,
     sum(change_fail_rate_rollback_proxy * host_deployments)
         / nullif(sum(host_deployments), 0)::double precision AS change_fail_rate_rollback_proxy,
     sum(systems_total)::bigint AS systems_total,

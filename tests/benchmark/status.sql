@@ -167,7 +167,7 @@ builds AS (
         c.flake_id,
         c.number,
         (array_agg(d.output ORDER BY d.id DESC) FILTER (WHERE d.output IS NOT NULL))[1] AS output,
-        bool_or(s.is_success) AS is_success
+        bool_or(s.is_success AND s.name NOT LIKE 'dry-run-%') AS is_success
     FROM (
         SELECT *, coalesce(store_path, derivation_path) AS output
         FROM derivations

@@ -95,7 +95,15 @@ class Pipeline:
 def quiet_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     """A real instance below a new folder."""
     home.mkdir()
-    quiet = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
+    quiet = {
+        "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
+        # Of two runs in one process, the one would wait for the other's `tail` of its output.
+        "compute_logs": {
+            "module": "dagster._core.storage.noop_compute_log_manager",
+            "class": "NoOpComputeLogManager",
+        },
+    }
     with dg.DagsterInstance.local_temp(str(home), overrides=quiet) as instance:
         yield instance
 

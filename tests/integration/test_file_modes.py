@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from assets.publishing.layout import ANALYSTS_FILE, LATEST_PAGE, METRICS_FILE, OWN_FOLDER
@@ -96,10 +97,13 @@ def test_what_an_earlier_version_left_is_mended(folder: Path) -> None:
         assert mode(path) == (0o755 if path.is_dir() else 0o644), path
 
 
-def test_the_setting_reaches_the_files(folder: Path) -> None:
-    settings = Settings(reports_dir=folder / "reports", published_files_mode="0640")
+def test_the_setting_reaches_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("REPORTS_DIR", str(folder / "reports"))
+    monkeypatch.setenv("PUBLISHED_FILES_MODE", "0640")
 
-    publication = publish_version(report_store(settings), 1)
+    with dg.build_resources({"reports": report_store}) as resources:
+        publication = publish_version(resources.reports, 1)
 
     assert mode(publication.path) == 0o640
 

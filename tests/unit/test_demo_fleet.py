@@ -153,7 +153,9 @@ def test_every_status_and_reason_occurs_whatever_the_seed_and_the_hour(
     status = system_deployment_status(index_fleet(tables), now, now)
     counts = status["deployment_status"].value_counts()
     assert set(counts.index) == set(DEPLOYMENT_STATUSES)
-    assert set(status["unknown_reason"].dropna()) == set(UNKNOWN_REASONS)
+    # A database with its constraints has no row that can't be used.
+    unusable = {"registration_unusable", "flake_unusable"}
+    assert set(status["unknown_reason"].dropna()) == set(UNKNOWN_REASONS) - unusable
     # Believable: most systems are where they should be, and some are not.
     assert counts["up_to_date"] + counts["behind"] > 0.7 * len(status)
 
