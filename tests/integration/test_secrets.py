@@ -399,7 +399,9 @@ def test_the_ui_does_not_show_it(left: Left) -> None:
         pending = alerts.load().pending
         assert pending is not None
         seen.append(pending.model_dump_json())
-        assert "failed at `read_fleet_database`: The fleet database can't be connected" in pending.text
+        assert (
+            "failed at `read_fleet_database`: The fleet database can't be connected" in pending.text
+        )
         for pid in session_members(webserver.pid):
             assert not tells(Path(f"/proc/{pid}/cmdline").read_bytes())
 
