@@ -92,6 +92,9 @@ def read_fleet_database(
                 allow_retries=False,
             )
         writer.complete(summary)
+    for table, check in judged:
+        if not check.verdict.passed:
+            context.log.warning(f"{table}: {check.verdict.description}")
     for note in summary.notes:
         context.log.warning(note)
     for column, values in summary.values_cleared.items():
@@ -99,7 +102,7 @@ def read_fleet_database(
     extract = reports.extract_for_run([context.run.run_id])
     for dataset in SOURCE_TABLES:
         rows = summary.rows_staged.get(dataset.name, 0)
-        context.log.info(f"{dataset.name}: {rows:,} rows read")
+        context.log.info(f"{dataset.name}: {summary.rows_read.get(dataset.name, 0):,} rows read")
         yield dg.MaterializeResult(
             asset_key=dataset.name,
             metadata=staged_metadata(extract, dataset)

@@ -92,7 +92,10 @@ def publish_days(
                 f"{dataset.name} {day.date}: {published.num_rows:,} rows, "
                 f"{publication.outcome.value} ({number} of {len(days)} days)"
             )
-    yield from (check.result(dataset.name) for check in first_failures(judged))
+    for check in first_failures(judged):
+        if not check.verdict.passed:
+            context.log.warning(f"{dataset.name}: {check.verdict.description}")
+        yield check.result(dataset.name)
     yield dg.MaterializeResult(asset_key=dataset.name)
 
 

@@ -16,7 +16,7 @@ FURTHEST = 5
 
 _MEANINGS = {
     "no_deployment": "registered but never deployed",
-    "unknown": "running something that leads to no commit of their flake",
+    "unknown": "what they run can't be compared with their flake; unknown_reason says why",
     "behind": "newer commits are available",
     "up_to_date": "running the latest commit of their flake",
     "ahead": "running a commit newer than expected",

@@ -145,7 +145,9 @@ def test_an_empty_table_is_never_accepted(pipeline: Pipeline) -> None:
     assert pipeline.files() == {}
 
 
-def test_a_warning_stops_nothing(pipeline: Pipeline) -> None:
+def test_a_warning_stops_nothing_and_is_seen_at_the_terminal(
+    pipeline: Pipeline, capfd: pytest.CaptureFixture[str]
+) -> None:
     # Fewer than one in a hundred, as more would be an error.
     run_sql(
         pipeline.fleet_url,
@@ -161,4 +163,5 @@ def test_a_warning_stops_nothing(pipeline: Pipeline) -> None:
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.WARN
     assert "1 of public.commits" in (check.description or "")
+    assert "quarantine: Rows that can't be used: 1 of public.commits." in capfd.readouterr().err
     assert pipeline.published(SYSTEM_DEPLOYMENT_STATUS).num_rows == 1
