@@ -20,6 +20,15 @@ from pipelines.history.database import HistoryDatabase
 from pipelines.jobs import FLEET_STATUS_JOB
 from pipelines.store.report_store import ReportStore
 
+# Where two runs share a process, the one would keep the other's output, and leave the `tail` that
+# copies it behind.
+NO_OUTPUT_KEPT = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+
 
 def today() -> str:
     """Today's partition."""
@@ -95,15 +104,7 @@ class Pipeline:
 def quiet_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     """A real instance below a new folder."""
     home.mkdir()
-    quiet = {
-        "telemetry": {"enabled": False},
-        "nux": {"enabled": False},
-        # Of two runs in one process, the one would wait for the other's `tail` of its output.
-        "compute_logs": {
-            "module": "dagster._core.storage.noop_compute_log_manager",
-            "class": "NoOpComputeLogManager",
-        },
-    }
+    quiet = {"telemetry": {"enabled": False}, "nux": {"enabled": False}, **NO_OUTPUT_KEPT}
     with dg.DagsterInstance.local_temp(str(home), overrides=quiet) as instance:
         yield instance
 

@@ -11,6 +11,7 @@ import dagster as dg
 import psycopg
 import pyarrow as pa
 import pytest
+import yaml
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
@@ -32,7 +33,7 @@ from pipelines.instance import prepare_instance
 from pipelines.settings import Settings
 from tests.integration.command_process import instance_at, slots_taken
 from tests.integration.fleet_support import create_fleet, run_sql
-from tests.integration.pipeline import Pipeline, failures, quiet_instance, today
+from tests.integration.pipeline import NO_OUTPUT_KEPT, Pipeline, failures, quiet_instance, today
 from tests.integration.tcp_door import free_port, open_door
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
@@ -192,6 +193,8 @@ def test_two_runs_of_one_instance_take_turns_at_the_fleet_database(
         assert may_go_on.wait(PATIENCE_SECONDS)
 
     home = prepare_instance(Settings(dagster_home=tmp_path / "dagster"))
+    with (home / "dagster.yaml").open("a") as configuration:
+        yaml.safe_dump(NO_OUTPUT_KEPT, configuration)
     with instance_at(home, monkeypatch) as instance, ThreadPoolExecutor(2) as threads:
         first, second = (
             Pipeline(
