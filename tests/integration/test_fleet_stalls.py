@@ -45,8 +45,12 @@ def through_door(url: str, port: int) -> str:
 
 def readers() -> list[int]:
     """The readers that this process has started."""
-    children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return [int(pid) for path in children for pid in path.read_text().split() if is_reader(pid)]
+    found = []
+    for children in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        # A thread may end while it is looked at.
+        with suppress(OSError):
+            found += [int(pid) for pid in children.read_text().split() if is_reader(pid)]
+    return found
 
 
 def is_reader(pid: str | int) -> bool:
