@@ -123,7 +123,7 @@ def _embedded(settings: Settings) -> Iterator[Finding]:
         return
     subject = "embedded server"
     try:
-        EmbeddedPostgres(settings.embedded_postgres_dir).bin_path  # noqa: B018 -- raises
+        EmbeddedPostgres(settings.embedded_postgres_dir).bin_path  # noqa: B018 -- raises if absent
     except OutsideFailure as error:
         yield Finding(FAULT, subject, str(error))
     else:

@@ -107,6 +107,7 @@ def webserver(
 @contextmanager
 def instance_for_command(settings: Settings) -> "Iterator[dg.DagsterInstance]":
     """Opens Dagster's instance; what is wrong with it ends the command with a message."""
+    # Dagster takes a second to import, and `--help` does not need it.
     from pipelines.instance.opening import opened_instance  # noqa: PLC0415
 
     with ExitStack() as stack:
