@@ -19,8 +19,8 @@ class CommitOrder:
     `flakes`. `NOTHING` stands for no commit and no flake; `rows.reindex(positions)` looks up.
 
     Attributes:
-        rows: by position; commit_id, flake (code), commit_hash, commit_timestamp, place (in the
-            flake, counted from 0).
+        rows: by position; commit_id, flake (code), commit_hash, commit_timestamp, is_on_branch
+            (false once the history was rewritten without it), place (in the flake, counted from 0).
         flakes: by code, every flake that occurs anywhere, by flake_id; flake_id, flake_name (null
             where `flakes` has no such row).
     """
@@ -110,6 +110,7 @@ def order_commits(
             "flake": pd.Index(known_flakes["flake_id"]).get_indexer(commits["flake_id"]),
             "commit_hash": commits["git_commit_hash"],
             "commit_timestamp": commits["commit_timestamp"],
+            "is_on_branch": ~commits["source_archived"].fillna(value=False).astype("bool"),
         }
     ).sort_values(["flake", "commit_timestamp", "commit_id"], ignore_index=True)
     rows["place"] = rows.groupby("flake").cumcount()

@@ -17,15 +17,18 @@ class FleetTables:
     instants `datetime64[us, UTC]`.
 
     Attributes:
-        flakes: one row a flake; id, name, repo_url.
-        commits: one row a commit; id, flake_id, git_commit_hash, commit_timestamp.
-        derivations: one row a derivation other than a package; id, commit_id, derivation_type,
-            derivation_name, derivation_path, store_path, status_id, completed_at.
-        systems: one row a registered system; id, hostname, environment_id, is_active, flake_id,
-            system_configuration_name, created_at.
-        system_states: one row a report; id, hostname, deployed_path, timestamp.
-        derivation_statuses: id, name, is_success; None where the fleet does not record them.
-        environments: id, name; None where the fleet does not record them.
+        flakes: one row a flake.
+        commits: one row a commit.
+        derivations: one row a derivation; of packages only those that a host runs.
+        systems: one row a registered system.
+        system_states: one row a report.
+        derivation_statuses: one row a build status; None where the fleet does not record them.
+        environments: one row an environment; None where the fleet does not record them.
+        flake_branch_commit_snapshot: one row a commit on a branch; None where not recorded.
+        cache_push_jobs: one row a derivation of which a push is completed; None where pushes are
+            not recorded.
+        agent_heartbeats: one row a heartbeat, the newest of a host's last state; None where the
+            fleet has no heartbeats that can be looked up.
         unusable_hostnames: of registered systems whose row, or one of whose rows, can't be used.
         unusable_flake_ids: of flakes of which the same is true.
     """
@@ -37,6 +40,9 @@ class FleetTables:
     system_states: pd.DataFrame
     derivation_statuses: pd.DataFrame | None = None
     environments: pd.DataFrame | None = None
+    flake_branch_commit_snapshot: pd.DataFrame | None = None
+    cache_push_jobs: pd.DataFrame | None = None
+    agent_heartbeats: pd.DataFrame | None = None
     unusable_hostnames: frozenset[str] = frozenset()
     unusable_flake_ids: frozenset[int] = frozenset()
 

@@ -1,6 +1,6 @@
 """The source tables, as they are staged after reading the fleet database.
 
-Only the columns that a computation needs; `package` derivations stay in the database. Both
+Only the columns that a computation needs; `package` derivations stay in the database. All
 generations of the fleet's schema come out alike: what one of them lacks is null, and the path that
 a state reports is `deployed_path` whichever name the source gives it.
 """
@@ -24,6 +24,25 @@ FLAKES = Dataset(
         identifier("id", "Primary key of the flake."),
         text("name", "Name of the flake; not unique."),
         text("repo_url", "URL of the flake's repository; unique."),
+        text("branch", "The branch that is tracked.", nullable=True),
+        instant("deleted_at", "When the flake was deleted.", nullable=True),
+        text(
+            "sync_status",
+            "How the last attempt to read the repository went: `syncing`, `synced` or `error`.",
+            nullable=True,
+            repeated=True,
+        ),
+        instant("last_sync_at", "When that attempt began.", nullable=True),
+        text(
+            "last_sync_error",
+            "Why that attempt failed, of a longer text the first 300 characters.",
+            nullable=True,
+        ),
+        instant(
+            "snapshot_ready_at",
+            "Since when `flake_branch_commit_snapshot` may be believed for this flake.",
+            nullable=True,
+        ),
     ),
 )
 
@@ -38,6 +57,18 @@ COMMITS = Dataset(
         identifier("flake_id", "Flake that the commit belongs to."),
         text("git_commit_hash", "Git hash; unique within a flake."),
         instant("commit_timestamp", "When the commit was made, by the committer's clock."),
+        text(
+            "evaluation_status",
+            "`pending`, `in_progress`, `complete` or `failed`.",
+            nullable=True,
+            repeated=True,
+        ),
+        flag(
+            "source_archived",
+            "Whether the commit can no longer be reached from the tracked branch; null counts as "
+            "false.",
+            nullable=True,
+        ),
     ),
 )
 
@@ -54,6 +85,11 @@ DERIVATIONS = Dataset(
         text("derivation_name", "Name of the configuration, normally the hostname.", repeated=True),
         text("derivation_path", "Path of the `.drv` file; unique where set.", nullable=True),
         text("store_path", "Built output; several commits can share one.", nullable=True),
+        text(
+            "expected_store_path",
+            "Output that the evaluation predicts, before anything is built.",
+            nullable=True,
+        ),
         identifier("status_id", "Build status, see `derivation_statuses`."),
         instant("completed_at", "When the build ended.", nullable=True),
     ),
@@ -79,6 +115,19 @@ SYSTEMS = Dataset(
             "system_configuration_name",
             "`derivation_name` of this system; null means the hostname.",
             nullable=True,
+        ),
+        text(
+            "deployment_policy",
+            "`manual`, `auto_latest` or `pinned`; `manual` for null in the source, and null where "
+            "the source has no such column.",
+            nullable=True,
+            repeated=True,
+        ),
+        text(
+            "desired_target",
+            "Output that the server told the system to run.",
+            nullable=True,
+            repeated=True,
         ),
         instant("created_at", "When the system was registered.", nullable=True),
     ),
@@ -123,8 +172,66 @@ ENVIRONMENTS = Dataset(
     ),
 )
 
+FLAKE_BRANCH_COMMIT_SNAPSHOT = Dataset(
+    name="flake_branch_commit_snapshot",
+    grain="one row a commit on a flake's tracked branch",
+    description=(
+        "The newest commits of each flake's branch, as `git log` lists them; empty where the fleet "
+        "does not record them."
+    ),
+    key=("flake_id", "commit_id"),
+    order_by="flake_id, commit_id",
+    columns=(
+        identifier("flake_id", "The flake."),
+        identifier("commit_id", "The commit."),
+        count("position", "commits", "0 for the branch's head, one more for each commit before."),
+        instant("observed_at", "When the branch was read."),
+    ),
+)
+
+CACHE_PUSH_JOBS = Dataset(
+    name="cache_push_jobs",
+    grain="one row a derivation that was pushed to a cache",
+    description=(
+        "The derivations of which a push to a binary cache is completed; empty where none is, or "
+        "where the fleet does not record pushes."
+    ),
+    key=("derivation_id",),
+    order_by="derivation_id",
+    columns=(
+        identifier("derivation_id", "The derivation."),
+        instant(
+            "completed_at",
+            "When the first completed push of it was completed; null where not recorded.",
+            nullable=True,
+        ),
+    ),
+)
+
+AGENT_HEARTBEATS = Dataset(
+    name="agent_heartbeats",
+    grain="one row a heartbeat that was the newest of a host's last state",
+    description=(
+        "Of each host's last state the newest heartbeat, as of the reading and, shortly after "
+        "midnight, as of midnight too; all others are left in the database. Empty where the fleet "
+        "has no such table."
+    ),
+    key=("system_state_id", "timestamp"),
+    order_by="system_state_id, timestamp",
+    columns=(
+        identifier("system_state_id", "The state during which the agent sent it."),
+        instant("timestamp", "When it arrived, or when the agent says that it sent it."),
+    ),
+)
+
 REQUIRED_TABLES = (FLAKES, COMMITS, DERIVATIONS, SYSTEMS, SYSTEM_STATES)
-OPTIONAL_TABLES = (DERIVATION_STATUSES, ENVIRONMENTS)
+OPTIONAL_TABLES = (
+    DERIVATION_STATUSES,
+    ENVIRONMENTS,
+    FLAKE_BRANCH_COMMIT_SNAPSHOT,
+    CACHE_PUSH_JOBS,
+    AGENT_HEARTBEATS,
+)
 SOURCE_TABLES = REQUIRED_TABLES + OPTIONAL_TABLES
 
 UNUSABLE_ROW_REASONS = (

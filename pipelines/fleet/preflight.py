@@ -11,7 +11,7 @@ from typing import Literal
 
 from assets.schemas import OPTIONAL_TABLES, REQUIRED_TABLES, SOURCE_TABLES
 from assets.schemas.dictionary import BOOLEAN, INSTANT, INTEGER, TEXT, Column, Dataset
-from assets.schemas.source import DERIVATIONS, SYSTEM_STATES, SYSTEMS
+from assets.schemas.source import COMMITS, DERIVATIONS, FLAKES, SYSTEM_STATES, SYSTEMS
 from pipelines.fleet.connection import FleetConnection
 from pipelines.fleet.errors import FleetDatabaseMisconfigured
 
@@ -22,7 +22,21 @@ _DEPLOYED_PATH = (SYSTEM_STATES.name, "deployed_path")
 # What the fleet's generations call it; the newer name first, in case a migration kept both.
 _DEPLOYED_PATH_NAMES: dict[str, Generation] = {"store_path": "newer", "derivation_path": "older"}
 # Columns that some versions of the fleet's schema lack; they are read as null.
-_LATER_COLUMNS = {(DERIVATIONS.name, "store_path"), (SYSTEMS.name, "system_configuration_name")}
+_LATER_COLUMNS = {
+    *(
+        (FLAKES.name, column)
+        for column in (
+            *("branch", "deleted_at", "sync_status", "last_sync_at", "last_sync_error"),
+            "snapshot_ready_at",
+        )
+    ),
+    *((COMMITS.name, column) for column in ("evaluation_status", "source_archived")),
+    *((DERIVATIONS.name, column) for column in ("store_path", "expected_store_path")),
+    *(
+        (SYSTEMS.name, column)
+        for column in ("system_configuration_name", "deployment_policy", "desired_target")
+    ),
+}
 # Ordinary table, partitioned table, view: what LOCK TABLE takes.
 _LOCKABLE_KINDS = {"r", "p", "v"}
 

@@ -9,6 +9,12 @@ class Flake:
     id: int
     name: str
     repo_url: str
+    branch: str | None = None
+    deleted_at: datetime | None = None
+    sync_status: str | None = None
+    last_sync_at: datetime | None = None
+    last_sync_error: str | None = None
+    snapshot_ready_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,8 @@ class Commit:
     flake_id: int
     git_commit_hash: str
     commit_timestamp: datetime
+    evaluation_status: str | None = None
+    source_archived: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Derivation:
     store_path: str | None
     status_id: int
     completed_at: datetime | None
+    expected_store_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class System:
     flake_id: int | None
     system_configuration_name: str | None
     created_at: datetime | None
+    deployment_policy: str | None = None
+    desired_target: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,26 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class BranchCommit:
+    flake_id: int
+    commit_id: int
+    position: int
+    observed_at: datetime
+
+
+@dataclass(frozen=True)
+class CachePush:
+    derivation_id: int
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    system_state_id: int
+    timestamp: datetime
+
+
+@dataclass(frozen=True)
 class Fleet:
     """All tables of one fleet; None for an optional table that the fleet does not have.
 
@@ -78,5 +109,8 @@ class Fleet:
     system_states: tuple[State, ...] = ()
     derivation_statuses: tuple[DerivationStatus, ...] | None = None
     environments: tuple[Environment, ...] | None = None
+    flake_branch_commit_snapshot: tuple[BranchCommit, ...] | None = None
+    cache_push_jobs: tuple[CachePush, ...] | None = None
+    agent_heartbeats: tuple[Heartbeat, ...] | None = None
     unusable_hostnames: tuple[str, ...] = ()
     unusable_flake_ids: tuple[int, ...] = ()
