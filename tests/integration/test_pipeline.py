@@ -1,14 +1,11 @@
 """The main job, end to end: a real fleet database, real files, a real Dagster instance."""
 
-import ast
 import datetime as dt
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
-import duckdb
 import pandas as pd
 import psycopg
 import pytest
@@ -224,27 +221,6 @@ def test_pandas_reads_the_whole_folder(ran: Ran) -> None:
     frame = pd.read_parquet(ran.pipeline.reports_dir / SYSTEM_DEPLOYMENT_STATUS.name)
     assert not frame.duplicated(["snapshot_date", "hostname"]).any()
     assert len(frame["snapshot_date"].unique()) == DAYS + 1
-
-
-@pytest.mark.parametrize("language", ["python", "sql"])
-def test_the_readmes_ways_to_read_the_snapshots_work(
-    ran: Ran, language: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
-    assert blocks
-    monkeypatch.chdir(ran.pipeline.reports_dir.parent)
-    for block in blocks:
-        if language == "sql":
-            assert duckdb.execute(block).fetchall()
-        else:
-            # The last expression, as a notebook would show it.
-            *statements, expression = ast.parse(block).body
-            assert isinstance(expression, ast.Expr)
-            names: dict[str, object] = {}
-            exec(compile(ast.Module(statements, []), "README.md", "exec"), names)
-            shown = eval(compile(ast.Expression(expression.value), "README.md", "eval"), names)
-            assert len(shown) > 0
 
 
 def test_a_second_run_of_closed_days_changes_no_byte(ran: Ran) -> None:

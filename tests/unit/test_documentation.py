@@ -18,8 +18,8 @@ README = ROOT / "README.md"
 # Which test runs the blocks of a page; what a page shows in another language is not to be run.
 RUN_BY = {
     ("README.md", "console"): "tests/integration/test_documented_commands.py",
-    ("README.md", "python"): "tests/integration/test_pipeline.py",
-    ("README.md", "sql"): "tests/integration/test_pipeline.py",
+    ("README.md", "python"): "tests/integration/test_readme_readers.py",
+    ("README.md", "sql"): "tests/integration/test_readme_readers.py",
     ("CONTRIBUTING.md", "console"): "tests/integration/test_documented_commands.py",
     ("docs/architecture.md", "python"): "tests/unit/test_documented_pandas.py",
     ("docs/grafana.md", "sql"): "tests/integration/test_history_grafana.py",
