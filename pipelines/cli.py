@@ -11,6 +11,7 @@ _COMMANDS = {
     "ui": "pipelines.commands.ui",
     "webserver": "pipelines.commands.webserver",
     "status": "pipelines.commands.status",
+    "commit": "pipelines.commands.commit",
     "history": "pipelines.commands.history",
     "psql": "pipelines.commands.psql",
     "check": "pipelines.commands.check",
@@ -35,8 +36,8 @@ class _LazyGroup(click.Group):
 def main() -> None:
     """Is every NixOS system running the latest commit of its flake?
 
-    `flakelag report` reads the fleet database and publishes today's snapshots; `flakelag status`
-    and `flakelag history HOST` read what was published.
+    `flakelag report` reads the fleet database and publishes today's snapshots; `flakelag status`,
+    `flakelag commit HASH` and `flakelag history HOST` read what was published.
     """
 
 

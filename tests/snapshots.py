@@ -9,7 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.publishing.layout import file_of
-from assets.schemas import DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS, Dataset
+from assets.schemas import (
+    COMMIT_ROLLOUTS,
+    DEPLOYMENTS,
+    FLAKE_DEPLOYMENT_STATUS,
+    SYSTEM_DEPLOYMENT_STATUS,
+    Dataset,
+)
 
 SNAPSHOT_AT = dt.datetime(2026, 11, 23, 9, 0, tzinfo=dt.UTC)
 
@@ -49,6 +55,48 @@ def deployment_row(hostname: str, deployed_at: dt.datetime, **values: Any) -> di
     )
 
 
+def rollout_row(commit_hash: str, made_at: dt.datetime, **values: Any) -> dict[str, Any]:
+    """A row of commit_rollouts: a commit that has reached none of two systems."""
+    return _row(
+        COMMIT_ROLLOUTS,
+        {
+            "commit_id": 1,
+            "commit_hash": commit_hash,
+            "commit_timestamp": made_at,
+            "flake_id": 1,
+            "flake_name": "infra",
+            "hosts_eligible": 2,
+            "hosts_reached": 0,
+            "hosts_current": 0,
+            "snapshot_date": SNAPSHOT_AT.date(),
+            "snapshot_at": SNAPSHOT_AT,
+        },
+        values,
+    )
+
+
+def flake_row(flake_id: int = 1, **values: Any) -> dict[str, Any]:
+    """A row of flake_deployment_status: a flake of which nothing is counted."""
+    counts = {
+        column.name: 0
+        for column in FLAKE_DEPLOYMENT_STATUS.columns
+        if column.unit in ("systems", "commits") and not column.nullable
+    }
+    return _row(
+        FLAKE_DEPLOYMENT_STATUS,
+        {
+            "flake_id": flake_id,
+            "flake_name": "infra",
+            "repo_url": "https://git.example/infra.git",
+            **counts,
+            "snapshot_date": SNAPSHOT_AT.date(),
+            "snapshot_at": SNAPSHOT_AT,
+            "extracted_at": SNAPSHOT_AT,
+        },
+        values,
+    )
+
+
 def _row(dataset: Dataset, usual: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     row = dict.fromkeys(dataset.column_names) | usual | values
     unknown = row.keys() - set(dataset.column_names)
@@ -59,6 +107,11 @@ def _row(dataset: Dataset, usual: dict[str, Any], values: dict[str, Any]) -> dic
 def publish_status(reports_dir: Path, day: str, *rows: dict[str, Any]) -> Path:
     """Puts a snapshot where the pipeline puts it, as the pipeline does: by replacing the file."""
     return _publish(reports_dir, SYSTEM_DEPLOYMENT_STATUS, day, rows)
+
+
+def publish_rows(reports_dir: Path, dataset: Dataset, day: str, *rows: dict[str, Any]) -> Path:
+    """Puts a day of any dataset where the pipeline puts it."""
+    return _publish(reports_dir, dataset, day, rows)
 
 
 def publish_deployments(reports_dir: Path, *rows: dict[str, Any]) -> None:

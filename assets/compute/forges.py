@@ -10,6 +10,8 @@ from enum import StrEnum
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 COMMIT, BASE, HEAD = "{commit}", "{base}", "{head}"
+HASH = "[0-9a-f]{40}|[0-9a-f]{64}"
+"""What a git hash is, as a regular expression; another text gets no link."""
 
 
 class Forge(StrEnum):
@@ -94,6 +96,24 @@ def commit_pages(repo_url: str, forges: dict[str, Forge] | None = None) -> Commi
     return CommitPages(base + commit, comparison and base + comparison)
 
 
+def commit_link(template: str | None, commit_hash: str | None) -> str | None:
+    """The page of a commit; None where forge or commit are not known."""
+    if template is None or not _is_hash(commit_hash):
+        return None
+    return template.replace(COMMIT, str(commit_hash))
+
+
+def comparison_link(template: str | None, base: str | None, head: str | None) -> str | None:
+    """The page of what `head` has and `base` has not; None where that is nothing or not known."""
+    if template is None or base == head or not (_is_hash(base) and _is_hash(head)):
+        return None
+    return template.replace(BASE, str(base)).replace(HEAD, str(head))
+
+
+def _is_hash(text: str | None) -> bool:
+    return text is not None and re.fullmatch(HASH, text) is not None
+
+
 def _shorthand(repo_url: str) -> tuple[Forge, str, str] | None:
     scheme, _, rest = repo_url.partition(":")
     if scheme not in _SHORTHANDS or rest.startswith("//"):
@@ -137,9 +157,9 @@ def _is_repository(forge: Forge, segments: list[str]) -> bool:
         return False
     if forge == Forge.SOURCEHUT:
         return (
-            len(segments) == 2  # noqa: PLR2004 -- owner and repository
+            len(segments) == 2
             and _SOURCEHUT_USER.fullmatch(segments[0]) is not None
             and _SEGMENT.fullmatch(segments[1]) is not None
         )
-    is_deep_enough = len(segments) >= 2 if forge == Forge.GITLAB else len(segments) == 2  # noqa: PLR2004 -- owner and repository
+    is_deep_enough = len(segments) >= 2 if forge == Forge.GITLAB else len(segments) == 2
     return is_deep_enough and all(_SEGMENT.fullmatch(segment) for segment in segments)

@@ -82,6 +82,11 @@ def files_of_day(root: Path, date: dt.date) -> Iterator[Path]:
     yield from (root / name for name in others if (root / name).exists())
 
 
+def dataset_of(file: Path) -> str:
+    """The dataset of a published file."""
+    return file.parent.parent.name
+
+
 def date_of(file: Path) -> dt.date:
     """The day (UTC) of a dataset's file.
 

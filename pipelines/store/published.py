@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assets.publishing.layout import date_of, published_files
-from assets.schemas import DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS
+from assets.publishing.layout import dataset_of, date_of, published_files
+from assets.schemas import DEPLOYMENTS, PUBLISHED_DATASETS, SYSTEM_DEPLOYMENT_STATUS
 
 STATUS_DATASET = SYSTEM_DEPLOYMENT_STATUS.name
 DEPLOYMENTS_DATASET = DEPLOYMENTS.name
@@ -55,14 +55,21 @@ def day_of(file: Path) -> dt.date:
 def read_columns(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Reads columns of one published file, all by default, in the order that is asked for.
 
+    Where a column may be null and the file lacks it, it is null: a version before published it.
+
     Raises:
-        UnreadableReportsError: the file can't be read, or lacks a column.
+        UnreadableReportsError: the file can't be read, or lacks another column.
     """
+    dataset = next(each for each in PUBLISHED_DATASETS if each.name == dataset_of(file))
+    wanted = dataset.column_names if columns is None else columns
     try:
         # Not read_table: that would add the folder's `date` as a column.
         with pq.ParquetFile(file) as parquet:
-            table = parquet.read(None if columns is None else list(columns))
-        return table if columns is None else table.select(list(columns))
+            table = parquet.read([name for name in wanted if name in parquet.schema_arrow.names])
+        for column in (dataset[name] for name in wanted):
+            if column.nullable and column.name not in table.column_names:
+                table = table.append_column(column.name, pa.nulls(len(table), column.type))
+        return table.select(list(wanted))
     except (OSError, KeyError, pa.ArrowException) as error:
         raise UnreadableReportsError(f"{file} can't be read: {error}") from error
 
