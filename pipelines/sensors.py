@@ -1,11 +1,19 @@
-"""Sensors that alert people of failed runs and checks, and of systems that are newly far behind."""
+"""Sensors that alert people: of failed runs and checks, of systems far behind, of dead feeds."""
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 
-from pipelines.alerts.conditions import Links, systems_behind, too_far_behind
+from pipelines.alerts.conditions import (
+    Links,
+    feeds_in_trouble,
+    feeds_not_current,
+    systems_behind,
+    too_far_behind,
+)
 from pipelines.alerts.decisions import decide_on_runs, decide_on_systems
 from pipelines.alerts.delivery import post
 from pipelines.alerts.dispatch import dispatch, with_decision
@@ -14,6 +22,7 @@ from pipelines.alerts.messages import compose
 from pipelines.alerts.state import AlertsBusyError, AlertState, AlertStateFile
 from pipelines.settings import Settings
 from pipelines.store.published import (
+    FLAKE_DATASET,
     STATUS_DATASET,
     UnreadableReportsError,
     partition_files,
@@ -25,7 +34,14 @@ SECONDS_BETWEEN_LOOKS = 60
 
 NO_WEBHOOK = "ALERT_WEBHOOK_URL is not set: there are no alerts."
 
-_STATUS_COLUMNS = ("hostname", "flake_name", "commits_behind", "hours_behind", "behind_since")
+_STATUS_COLUMNS = (
+    *("hostname", "flake_name", "commits_behind", "hours_behind", "behind_since"),
+    "behind_reason",
+)
+_FLAKE_COLUMNS = (
+    *("flake_id", "flake_name", "systems_total", "snapshot_at"),
+    *("feed_status", "feed_checked_at", "feed_error"),
+)
 
 
 def build_sensors(settings_provider: Callable[[], Settings]) -> list[dg.SensorDefinition]:
@@ -65,7 +81,20 @@ def build_sensors(settings_provider: Callable[[], Settings]) -> list[dg.SensorDe
             settings, "systems_behind", lambda state: _look_at_systems(state, settings)
         )
 
-    return [tell_of_failures, tell_of_systems_behind]
+    @dg.sensor(
+        name="tell_of_feeds",
+        description=(
+            "Posts the flakes whose repository the fleet's server can't read, or has not read for "
+            "FEED_STALE_HOURS, to the webhook, each once until it is read again."
+        ),
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def tell_of_feeds() -> dg.SkipReason:
+        settings = settings_provider()
+        return _dispatch(settings, "feeds", lambda state: _look_at_feeds(state, settings))
+
+    return [tell_of_failures, tell_of_systems_behind, tell_of_feeds]
 
 
 def _dispatch(
@@ -99,8 +128,7 @@ def _look_at_runs(
 def _look_at_systems(state: AlertState, settings: Settings) -> AlertState:
     file = partition_files(settings.reports_dir, STATUS_DATASET)[-1]
     commits, hours = settings.alert_commits_behind, settings.alert_hours_behind
-    # Taken before reading: if the file is replaced in between, the next tick looks again.
-    position = f"{file.parent.name} {file.stat().st_mtime_ns} {(commits, hours)}"
+    position = f"{_version_of(file)} {(commits, hours)}"
     if position == state.position:
         return state
     rows = rows_of(read_columns(file, _STATUS_COLUMNS))
@@ -120,6 +148,27 @@ def _look_at_systems(state: AlertState, settings: Settings) -> AlertState:
     return with_decision(
         state, decision, position, compose(decision.new, _now(), _links(settings), heading)
     )
+
+
+def _look_at_feeds(state: AlertState, settings: Settings) -> AlertState:
+    file = partition_files(settings.reports_dir, FLAKE_DATASET)[-1]
+    position = _version_of(file)
+    if position == state.position:
+        return state
+    rows = rows_of(read_columns(file, _FLAKE_COLUMNS))
+    alerted = state.alerted - state.undelivered
+    decision = decide_on_systems(alerted, feeds_not_current(rows))
+    in_trouble = replace(decision, alerted=decision.alerted | (alerted & feeds_in_trouble(rows)))
+    message = compose(decision.new, _now(), _links(settings))
+    return with_decision(state, in_trouble, position, message)
+
+
+def _version_of(file: Path) -> str:
+    """Tells versions of the newest file apart.
+
+    Asked for before reading: if the file is replaced in between, the next tick looks again.
+    """
+    return f"{file.parent.name} {file.stat().st_mtime_ns}"
 
 
 def _links(settings: Settings) -> Links:

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from assets.publishing.display import bounded_name, display_sentence
 from pipelines.alerts.slack import code, prose
+from pipelines.doubts import WHY_BEHIND, feed_note, has_doubtful_feed
 from pipelines.durations import duration
 from pipelines.units import HOUR
 
@@ -41,7 +42,7 @@ class Condition:
     """
 
     id: str
-    kind: Literal["run_failure", "failed_check", "system_behind"]
+    kind: Literal["run_failure", "failed_check", "system_behind", "feed_not_current"]
     text: str
     details: Mapping[str, JsonValue]
 
@@ -231,7 +232,7 @@ def systems_behind(
 
     Args:
         rows: a snapshot of system_deployment_status, with at least hostname, flake_name,
-            commits_behind, hours_behind and behind_since (ISO 8601).
+            commits_behind, hours_behind, behind_since (ISO 8601) and behind_reason.
         commits: more commits than this are too many.
         hours: more hours than this are too many.
     """
@@ -252,19 +253,66 @@ def too_far_behind(*, commits: int, hours: float) -> str:
 def _system_behind(row: Mapping[str, Any]) -> Condition:
     hostname, flake = row["hostname"], row["flake_name"]
     commits, hours = row["commits_behind"] or 0, row["hours_behind"] or 0.0
+    reason = row["behind_reason"]
     return Condition(
         id=f"system_behind:{bounded_name(hostname)}",
         kind="system_behind",
         text=f"{code(hostname)}"
         + (f" (flake {code(flake)})" if flake else "")
         + f" is {commits:,} commit{'' if commits == 1 else 's'} and "
-        f"{duration(hours * HOUR)} behind.",
+        f"{duration(hours * HOUR)} behind" + (f": {WHY_BEHIND[reason]}." if reason else "."),
         details={
             "hostname": bounded_name(hostname),
             "flake": None if flake is None else bounded_name(flake),
             "commits_behind": commits,
             "hours_behind": round(hours, 2),
             "behind_since": row["behind_since"],
+            "behind_reason": reason,
+        },
+    )
+
+
+def feeds_not_current(rows: Iterable[Mapping[str, Any]]) -> list[Condition]:
+    """The flakes whose repository could not be read, or has not been for too long.
+
+    It is one condition from the first of this until the repository is read again, whether reading
+    fails or is not tried meanwhile.
+
+    Args:
+        rows: a snapshot of flake_deployment_status, with at least flake_id, flake_name,
+            systems_total, feed_status, feed_checked_at (ISO 8601), feed_error and snapshot_at.
+    """
+    doubtful = [row for row in rows if has_doubtful_feed(row)]
+    doubtful.sort(key=lambda row: (-row["systems_total"], row["flake_id"]))
+    return [_feed_not_current(row) for row in doubtful]
+
+
+def feeds_in_trouble(rows: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Ids of the conditions that have not ended: also those of feeds that are being tried again.
+
+    An attempt that has begun clears nothing: the error of the one before it stands until then.
+    """
+    return frozenset(_feed_id(row) for row in rows if has_doubtful_feed(row) or row["feed_error"])
+
+
+def _feed_id(row: Mapping[str, Any]) -> str:
+    return f"feed_not_current:{row['flake_id']}"
+
+
+def _feed_not_current(row: Mapping[str, Any]) -> Condition:
+    flake, systems, error = row["flake_name"], row["systems_total"], row["feed_error"]
+    return Condition(
+        id=_feed_id(row),
+        kind="feed_not_current",
+        text=f"Flake {code(flake)} is known {feed_note(row)}, so its {systems:,} "
+        f"system{'' if systems == 1 else 's'} can be behind without a sign of it{_because(error)}",
+        details={
+            "flake_id": row["flake_id"],
+            "flake": bounded_name(flake),
+            "systems": systems,
+            "feed_status": row["feed_status"],
+            "feed_checked_at": row["feed_checked_at"],
+            "feed_error": _bounded(error),
         },
     )
 

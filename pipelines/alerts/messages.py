@@ -23,6 +23,7 @@ _HEADINGS = {
     "run_failure": "failed runs",
     "failed_check": "failed checks",
     "system_behind": "systems newly far behind",
+    "feed_not_current": "flakes no longer read",
 }
 
 

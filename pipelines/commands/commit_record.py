@@ -137,7 +137,8 @@ class CommitRecord:
 
 def commit_record(commit: Row, fleet: PublishedFleet) -> CommitRecord:
     """Puts together what is published about a commit of `commits_called`."""
-    flake_id, made_at = commit["flake_id"], commit["commit_timestamp"]
+    flake_id: int = commit["flake_id"]
+    made_at: str = commit["commit_timestamp"]
     rollouts = _rollouts_of(fleet.rollouts, flake_id)
     places = {row["commit_hash"]: place for place, row in enumerate(rollouts)}
     its_place = places.get(commit["commit_hash"])
@@ -149,7 +150,7 @@ def commit_record(commit: Row, fleet: PublishedFleet) -> CommitRecord:
         return commit_hash == commit["commit_hash"] or timestamp > made_at
 
     def runs_it(row: Row) -> bool:
-        current = row["current_commit_hash"]
+        current: str | None = row["current_commit_hash"]
         return (
             current is not None
             and row["unknown_reason"] != "flake_mismatch"

@@ -12,6 +12,7 @@ import click
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.publishing.display import display_name
+from pipelines import doubts
 from pipelines.commands.terminal import (
     Display,
     NoAnswerError,
@@ -24,8 +25,6 @@ from pipelines.commands.terminal import (
 )
 from pipelines.durations import duration
 from pipelines.store.published import UnreadableReportsError, latest_snapshot, rows_of
-
-CURRENT_STATUSES = frozenset({"up_to_date", "ahead"})
 
 ALL_CURRENT, SOME_NOT_CURRENT = 0, 1
 
@@ -41,6 +40,8 @@ _PRINTED_COLUMNS = (
     "latest_commit_hash",
     "deployment_time",
     "unknown_reason",
+    "behind_reason",
+    *(name for name in doubts.COLUMNS if name not in ("deployment_status", "snapshot_at")),
     *SNAPSHOT_COLUMNS,
 )
 
@@ -50,6 +51,9 @@ _STATUS_COLOURS = {
     "behind": "red",
     "up_to_date": "green",
     "ahead": "cyan",
+    # In doubt.
+    "up_to_date?": "yellow",
+    "ahead?": "yellow",
 }
 
 Row = dict[str, Any]
@@ -62,19 +66,22 @@ order is no_deployment, unknown, behind (most commits first), up_to_date, ahead.
 
 \b
 Columns:
-  STATUS    no_deployment, unknown, behind, up_to_date or ahead
+  STATUS    no_deployment, unknown, behind, up_to_date or ahead; with a question mark where
+            the reading of the flake's repository is old or failed, so that there can be later
+            commits: REASON says as of when
   COMMITS   commits of the flake that the system has not got
   HOURS     hours since the first of these was made
   CURRENT   commit that the system runs
   LATEST    latest commit of its flake
   DEPLOYED  when it began to run what it runs
-  REASON    why the status is unknown
+  REASON    why the status is unknown (unknown_reason); why it is behind, and so who has to
+            act (behind_reason); and what speaks against the status
 Columns stand two spaces apart or more, `-` means that there is no value. Names of more than 253
 characters are shortened; --json has them whole.
 
 \b
 Exit status:
-  0  every system shown is up_to_date or ahead
+  0  every system shown is up_to_date or ahead, and none with a question mark
   1  some system shown is not (--limit makes no difference)
   2  no answer: wrong usage, or no readable snapshot
 
@@ -144,9 +151,10 @@ def status(
     if as_json:
         write([_json_text(snapshot, age, counts, shown)])
     else:
-        write([*_summary(snapshot, age, counts), *_table(shown)])
-    is_current = counts.keys() <= CURRENT_STATUSES
-    context.exit(ALL_CURRENT if is_current else SOME_NOT_CURRENT)
+        write([*_summary(snapshot, age, counts, chosen), *_table(shown)])
+    is_current = counts.keys() <= set(doubts.CURRENT_STATUSES)
+    is_certain = not any(map(doubts.has_doubtful_feed, chosen))
+    context.exit(ALL_CURRENT if is_current and is_certain else SOME_NOT_CURRENT)
 
 
 def _snapshot(rows: Sequence[Row]) -> Row:
@@ -194,8 +202,13 @@ def _json_text(snapshot: Row, age: float, counts: Counter[str], shown: Sequence[
     )
 
 
-def _summary(snapshot: Row, age: float, counts: Counter[str]) -> list[str]:
-    parts = [f"{counts[name]} {name}" for name in DEPLOYMENT_STATUSES if counts[name]]
+def _summary(snapshot: Row, age: float, counts: Counter[str], chosen: Sequence[Row]) -> list[str]:
+    in_doubt = Counter(row["deployment_status"] for row in chosen if _is_in_doubt(row))
+    parts = [
+        f"{counts[name]} {name}" + (f" ({in_doubt[name]} in doubt)" * bool(in_doubt[name]))
+        for name in DEPLOYMENT_STATUSES
+        if counts[name]
+    ]
     return [
         f"Snapshot of {to_the_minute(snapshot['snapshot_at'])}, {duration(age)} old. "
         f"Systems: {counts.total()}" + (f" ({', '.join(parts)})" if parts else ""),
@@ -203,24 +216,34 @@ def _summary(snapshot: Row, age: float, counts: Counter[str]) -> list[str]:
     ]
 
 
+def _is_in_doubt(row: Row) -> bool:
+    return row["deployment_status"] in doubts.CURRENT_STATUSES and doubts.has_doubtful_feed(row)
+
+
 def _table(rows: Sequence[Row]) -> list[str]:
     def texts(name: str) -> list[str | None]:
         return [row[name] for row in rows]
 
+    statuses = [row["deployment_status"] + "?" * _is_in_doubt(row) for row in rows]
     return table_lines(
         [
             TextColumn("HOSTNAME", texts("hostname"), width=40),
-            TextColumn("STATUS", texts("deployment_status"), colours=_STATUS_COLOURS),
+            TextColumn("STATUS", statuses, colours=_STATUS_COLOURS),
             TextColumn("COMMITS", [_number(row["commits_behind"]) for row in rows], is_number=True),
             TextColumn("HOURS", [_number(row["hours_behind"]) for row in rows], is_number=True),
             TextColumn("FLAKE", texts("flake_name"), width=24),
             TextColumn("CURRENT", texts("current_commit_hash"), width=8),
             TextColumn("LATEST", texts("latest_commit_hash"), width=8),
             TextColumn("DEPLOYED", [to_the_minute(row["deployment_time"]) for row in rows]),
-            TextColumn("REASON", texts("unknown_reason")),
+            TextColumn("REASON", [_reason(row) for row in rows]),
         ],
         Display.of_stdout(),
     )
+
+
+def _reason(row: Row) -> str | None:
+    reasons = [row["unknown_reason"], row["behind_reason"], *doubts.doubts_about(row)]
+    return "; ".join(filter(None, reasons)) or None
 
 
 def _number(value: float | None) -> str | None:

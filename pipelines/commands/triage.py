@@ -1,18 +1,23 @@
 """The short answer at the end of a report: how the fleet stands, and who is furthest behind."""
 
 import datetime as dt
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.display import display_name
 from assets.publishing.instants import utc_minute
 from assets.publishing.layout import file_of
+from pipelines import doubts
 from pipelines.commands.terminal import Display, TextColumn, table_lines
 from pipelines.durations import duration
 from pipelines.store.published import STATUS_DATASET, read_columns
 from pipelines.units import HOUR
 
 FURTHEST = 5
+FLAKES_NAMED = 5
 
 _MEANINGS = {
     "no_deployment": "registered but never deployed",
@@ -33,12 +38,13 @@ def triage_lines(reports_dir: Path, date: dt.date, display: Display) -> list[str
         reports_dir / file_of(STATUS_DATASET, date),
         [
             "hostname",
-            "deployment_status",
             "commits_behind",
             "hours_behind",
+            "behind_reason",
+            "flake_id",
             "flake_name",
             "environment",
-            "snapshot_at",
+            *doubts.COLUMNS,
         ],
     )
     rows = table.to_pylist()
@@ -62,9 +68,32 @@ def triage_lines(reports_dir: Path, date: dt.date, display: Display) -> list[str
             display,
         ),
     ]
+    lines += _feed_lines(rows)
     if furthest:
         lines += ["", f"The {len(furthest)} furthest behind", *_furthest_lines(furthest, display)]
     return lines
+
+
+def _feed_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The flakes of which there can be later commits, most systems first."""
+    by_flake: dict[object, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if doubts.has_doubtful_feed(row) and row["deployment_status"] in doubts.CURRENT_STATUSES:
+            by_flake[row["flake_id"]].append(row)
+    if not by_flake:
+        return []
+    flakes = sorted(by_flake.values(), key=len, reverse=True)
+    more = len(flakes) - FLAKES_NAMED
+    return [
+        "",
+        "Up to date or ahead only as far as is known:",
+        *(
+            f"  {len(of_flake):,} of {display_name(str(of_flake[0]['flake_name']), 40)}: "
+            f"{doubts.feed_note(of_flake[0])}"
+            for of_flake in flakes[:FLAKES_NAMED]
+        ),
+        *[f"  and of {more} more flakes"] * (more > 0),
+    ]
 
 
 def _furthest_lines(rows: list[dict[str, object]], display: Display) -> list[str]:
@@ -75,6 +104,7 @@ def _furthest_lines(rows: list[dict[str, object]], display: Display) -> list[str
             TextColumn("environment", [str(row["environment"] or "-") for row in rows], width=20),
             TextColumn("commits", [str(row["commits_behind"]) for row in rows], is_number=True),
             TextColumn("for", [duration(float(str(row["hours_behind"])) * HOUR) for row in rows]),
+            TextColumn("reason", [str(row["behind_reason"] or "-") for row in rows]),
         ],
         display,
     )

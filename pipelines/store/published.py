@@ -15,9 +15,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.publishing.layout import dataset_of, date_of, published_files
-from assets.schemas import DEPLOYMENTS, PUBLISHED_DATASETS, SYSTEM_DEPLOYMENT_STATUS
+from assets.schemas import (
+    DEPLOYMENTS,
+    FLAKE_DEPLOYMENT_STATUS,
+    PUBLISHED_DATASETS,
+    SYSTEM_DEPLOYMENT_STATUS,
+)
 
 STATUS_DATASET = SYSTEM_DEPLOYMENT_STATUS.name
+FLAKE_DATASET = FLAKE_DEPLOYMENT_STATUS.name
 DEPLOYMENTS_DATASET = DEPLOYMENTS.name
 
 

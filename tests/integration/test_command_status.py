@@ -1,5 +1,6 @@
 """`flakelag status`, in this process and, where it matters what is outside, in one of its own."""
 
+import datetime as dt
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -339,3 +341,70 @@ def test_a_full_disk_is_one_line_and_no_answer(reports: Path, arguments: tuple[s
 
     assert result.stderr == "Error: Can't write the answer: No space left on device.\n"
     assert result.returncode == 2
+
+
+class TestDoubts:
+    """What speaks against "up to date" is said beside it."""
+
+    @pytest.fixture
+    def doubtful(self, tmp_path: Path) -> Path:
+        publish_status(
+            tmp_path,
+            "2026-11-23",
+            status_row("late", deployment_status="behind", behind_reason="not_applied"),
+            status_row("old", feed_status="failing", feed_checked_at=_days_ago(3)),
+            status_row("stale", feed_status="stale", feed_checked_at=_days_ago(2)),
+            status_row("fresh", feed_status="current", feed_checked_at=SNAPSHOT_AT),
+            status_row("merged", feed_status="current", commits_behind_branch=2),
+            status_row("gone", liveness="silent", last_seen_at=_days_ago(9)),
+            status_row("unsaid", feed_status="not_recorded", liveness="not_recorded"),
+            status_row(
+                "early",
+                deployment_status="ahead",
+                feed_status="failing",
+                feed_checked_at=_days_ago(3),
+            ),
+        )
+        return tmp_path
+
+    def test_they_stand_beside_the_status(self, doubtful: Path) -> None:
+        shown = {row[0]: (row[1], row[-1]) for row in rows_of(call(doubtful).output)[1:]}
+
+        assert shown == {
+            "late": ("behind", "not_applied"),
+            "old": ("up_to_date?", "as of 3d 0h ago or earlier: last read failed"),
+            "stale": ("up_to_date?", "as of 2d 0h ago: not read since"),
+            "fresh": ("up_to_date", "-"),
+            "merged": ("up_to_date", "git counts 2 later on the branch"),
+            "gone": ("up_to_date", "last seen 9d 0h ago"),
+            "unsaid": ("up_to_date", "-"),
+            "early": ("ahead?", "as of 3d 0h ago or earlier: last read failed"),
+        }
+
+    def test_the_summary_counts_what_is_in_doubt(self, doubtful: Path) -> None:
+        summary = call(doubtful).output.split("\n")[0]
+        assert "(1 behind, 6 up_to_date (2 in doubt), 1 ahead (1 in doubt))" in summary
+
+    @pytest.mark.parametrize(("feed", "expected"), [("failing", 1), ("stale", 1), ("current", 0)])
+    def test_a_doubtful_up_to_date_is_no_success(
+        self, tmp_path: Path, feed: str, expected: int
+    ) -> None:
+        row = status_row("web", feed_status=feed, feed_checked_at=_days_ago(1))
+        publish_status(tmp_path, "2026-11-23", row)
+        assert call(tmp_path).exit_code == expected
+        assert call(tmp_path, "--json").exit_code == expected
+
+    def test_a_snapshot_of_an_earlier_version_has_none(self, tmp_path: Path) -> None:
+        file = publish_status(tmp_path, "2026-11-23", status_row("web"))
+        kept = [c.name for c in SYSTEM_DEPLOYMENT_STATUS.columns if not c.nullable]
+        with pq.ParquetFile(file) as parquet:
+            table = parquet.read([*kept, "flake_name"])
+        pq.write_table(table, file)
+
+        result = call(tmp_path)
+        assert rows_of(result.output)[1][:2] == ["web", "up_to_date"]
+        assert result.exit_code == 0
+
+
+def _days_ago(days: float) -> dt.datetime:
+    return SNAPSHOT_AT - dt.timedelta(days=days)

@@ -51,6 +51,7 @@ def system(hostname: str, commits: int | None, hours: float | None) -> dict[str,
         "flake_name": "infra",
         "commits_behind": commits,
         "hours_behind": hours,
+        "behind_reason": None,
         "behind_since": None if hours is None else "2026-11-01T00:00:00.000000Z",
     }
 

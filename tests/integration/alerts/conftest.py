@@ -117,3 +117,8 @@ def tick_failures(defs: dg.Definitions, instance: dg.DagsterInstance) -> Tick:
 @pytest.fixture
 def tick_systems(defs: dg.Definitions, instance: dg.DagsterInstance) -> Tick:
     return lambda: tick(defs, instance, "tell_of_systems_behind")
+
+
+@pytest.fixture
+def tick_feeds(defs: dg.Definitions, instance: dg.DagsterInstance) -> Tick:
+    return lambda: tick(defs, instance, "tell_of_feeds")

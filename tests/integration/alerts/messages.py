@@ -25,6 +25,7 @@ def decide(alerted: frozenset[str], *hostnames: str) -> Decision:
             "flake_name": "infra",
             "commits_behind": 30,
             "hours_behind": 200.0,
+            "behind_reason": None,
             "behind_since": "2026-11-01T00:00:00.000000Z",
         }
         for hostname in hostnames

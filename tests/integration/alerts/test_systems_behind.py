@@ -145,7 +145,7 @@ def test_without_a_webhook_nothing_is_looked_at(
 def test_setting_the_webhook_is_all_that_it_takes(defs: dg.Definitions) -> None:
     sensors = list(defs.sensors or [])
 
-    assert len(sensors) == 2
+    assert len(sensors) == 3
     for sensor in sensors:
         assert isinstance(sensor, dg.SensorDefinition)
         assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
