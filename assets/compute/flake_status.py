@@ -1,5 +1,7 @@
 """How the systems of each flake stand, and how fresh the flake itself is."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from assets.compute.encoding import (
@@ -10,6 +12,7 @@ from assets.compute.encoding import (
 )
 from assets.compute.evidence import is_known_at
 from assets.compute.feeds import USUAL_FEED_RULE, FeedRule, feeds
+from assets.compute.forges import Forge, commit_pages
 from assets.compute.quantiles import quantiles
 from assets.compute.status import current_commits
 from assets.compute.timeline import FleetTimeline
@@ -26,6 +29,7 @@ def flake_deployment_status(
     snapshot_at: pd.Timestamp,
     extracted_at: pd.Timestamp,
     feed_rule: FeedRule = USUAL_FEED_RULE,
+    forges: Mapping[str, Forge] | None = None,
 ) -> pd.DataFrame:
     """Summarises one snapshot of `system_deployment_status` by associated flake.
 
@@ -35,6 +39,7 @@ def flake_deployment_status(
         snapshot_at: its T.
         extracted_at: when the tables were read.
         feed_rule: when the feed of a flake is stale.
+        forges: by host, what runs on hosts of one's own; see `forges.commit_pages`.
 
     Returns:
         One row a flake, those with most systems behind first. Columns as in
@@ -45,7 +50,8 @@ def flake_deployment_status(
     flakes = flakes.set_axis(["flake_id", "flake_name", "repo_url"], axis="columns")
     flakes = flakes.astype({"flake_id": "int64"})
     rows = (
-        flakes.join(_count_systems(status), on="flake_id")
+        flakes.join(_commit_pages(flakes["repo_url"], forges))
+        .join(_count_systems(status), on="flake_id")
         .join(_quantiles_of_commits_behind(status), on="flake_id")
         .join(_latest_commits(timeline, snapshot_at), on="flake_id")
         .join(_live_commits(timeline, status), on="flake_id")
@@ -66,6 +72,16 @@ def flake_deployment_status(
             extracted_at=extracted_at.as_unit("us"),
         )
     )
+
+
+def _commit_pages(repo_urls: "pd.Series[str]", forges: Mapping[str, Forge] | None) -> pd.DataFrame:
+    """By the same row labels, the templates of the pages of each repository's commits."""
+    pages = [commit_pages(url, forges) for url in repo_urls]
+    templates = {
+        "commit_url_template": [page and page.commit for page in pages],
+        "comparison_url_template": [page and page.comparison for page in pages],
+    }
+    return pd.DataFrame(templates, repo_urls.index, dtype="str")
 
 
 def _count_systems(status: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ a forge anything. Where the forge isn't known for certain there is no link: a wr
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -72,7 +73,7 @@ class CommitPages:
     comparison: str | None
 
 
-def commit_pages(repo_url: str, forges: dict[str, Forge] | None = None) -> CommitPages | None:
+def commit_pages(repo_url: str, forges: Mapping[str, Forge] | None = None) -> CommitPages | None:
     """The pages of a repository's commits; None where they aren't known for certain.
 
     Understands what Nix takes for a flake (`github:owner/repo`, `git+ssh://…`) and git for a remote
@@ -126,7 +127,7 @@ def _shorthand(repo_url: str) -> tuple[Forge, str, str] | None:
     return (forge, f"https://{host}", "/".join(segments)) if _HOST.fullmatch(host) else None
 
 
-def _address(repo_url: str, known: dict[str, Forge]) -> tuple[Forge, str, str] | None:
+def _address(repo_url: str, known: Mapping[str, Forge]) -> tuple[Forge, str, str] | None:
     if "://" not in repo_url:
         scp = _SCP_LIKE.fullmatch(repo_url)
         if scp is None:

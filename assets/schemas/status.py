@@ -321,6 +321,20 @@ FLAKE_DEPLOYMENT_STATUS = Dataset(
         identifier("flake_id", "The flake.", derived_from=("flakes.id",)),
         text("flake_name", "Name of the flake; not unique.", derived_from=("flakes.name",)),
         text("repo_url", "URL of the flake's repository.", derived_from=("flakes.repo_url",)),
+        text(
+            "commit_url_template",
+            "Address of a commit's page at the forge, `{commit}` standing for the git hash; null "
+            "where the forge is not known for certain.",
+            nullable=True,
+            derived_from=("flakes.repo_url",),
+        ),
+        text(
+            "comparison_url_template",
+            "Address of the page that shows what one commit has and another has not, `{head}` and "
+            "`{base}` standing for the git hashes; null where there is no such page.",
+            nullable=True,
+            derived_from=("flakes.repo_url",),
+        ),
         *SYSTEM_COUNTS,
         *_REASON_COUNTS,
         *COMMITS_BEHIND_QUANTILES,
@@ -347,6 +361,7 @@ FLAKE_DEPLOYMENT_STATUS = Dataset(
             "feed_status",
             "How the last attempt to read the repository went: whether `latest_commit_hash` can "
             "be believed.",
+            nullable=True,
             allowed=FEED_STATUSES,
             derived_from=("flakes.sync_status", "flakes.last_sync_at"),
         ),

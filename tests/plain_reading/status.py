@@ -284,6 +284,9 @@ def flake_deployment_status(
             "flake_id": flake.id,
             "flake_name": flake.name,
             "repo_url": flake.repo_url,
+            # Of hosts that are made up nobody knows what they run.
+            "commit_url_template": None,
+            "comparison_url_template": None,
             "systems_total": len(systems),
             **{f"systems_{name}": number for name, number in counts.items()},
             "commits_behind_p50": percentile(behind, 0.5),

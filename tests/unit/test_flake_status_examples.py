@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from assets.compute.flake_status import flake_deployment_status
+from assets.compute.forges import Forge
 from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
 from assets.schemas import FLAKE_DEPLOYMENT_STATUS
@@ -138,3 +139,21 @@ def test_a_host_that_is_not_registered_counts_for_the_flake_of_its_commit(
 
     # f runs a path of no commit and g nothing: both belong to no flake.
     assert (row["systems_total"], row["systems_unknown"]) == (5, 0)
+
+
+def test_the_pages_of_commits_are_given_where_the_forge_is_known() -> None:
+    known = replace(flake(1), repo_url="git+ssh://git@github.com/acme/fleet.git")
+    own = replace(flake(2), repo_url="git@git.acme.example:ops/fleet.git")
+    flakes, instant = Fleet(flakes=(known, own, flake(3))), pd.Timestamp(T)
+    timeline = index_fleet(fleet_tables(flakes))
+    status = system_deployment_status(timeline, instant, instant)
+    frame = flake_deployment_status(
+        timeline, status, instant, instant, forges={"git.acme.example": Forge.GITEA}
+    )
+    rows = {row["flake_id"]: row for row in plain_rows(FLAKE_DEPLOYMENT_STATUS, frame)}
+
+    assert rows[1]["commit_url_template"] == "https://github.com/acme/fleet/commit/{commit}"
+    assert rows[2]["comparison_url_template"] == (
+        "https://git.acme.example/ops/fleet/compare/{base}...{head}"
+    )
+    assert rows[3]["commit_url_template"] is rows[3]["comparison_url_template"] is None
