@@ -4,8 +4,9 @@ Belongs here: the decision on one record batch as it came from the database. Doe
 how the batch was read, or where the rows go.
 """
 
+import codecs
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -34,6 +35,8 @@ REASONS = (
 LONGEST_HOSTNAME = 253
 # The longest path that Linux takes, in bytes.
 LONGEST_PATH = 4096
+# The most bytes that UTF-8 takes for a character.
+BYTES_OF_A_CHARACTER = 4
 # What is kept of an offending value, in characters.
 LONGEST_RAW_TEXT = 1000
 # The raw text of an instant stands beside it, in a column of this name, where the instant is out of
@@ -52,7 +55,8 @@ class UnusableRow:
     r"""A row that can't be used, with the first fault found.
 
     Attributes:
-        row_key: the row's primary key as text; None where it can't be read.
+        row_key: the row's primary key as text, ", " between its columns; None where one of them
+            can't be read.
         column: the column at fault.
         reason: one of `REASONS`.
         raw_text: the offending value, its beginning where it is longer than `LONGEST_RAW_TEXT`;
@@ -75,7 +79,7 @@ class SortedBatch:
     Attributes:
         usable: the rows that can be used, in their order, in the schema asked for.
         unusable: the others, in their order.
-        cleared: how many values of each dispensable column were out of range and became null.
+        cleared: how many values of each dispensable column could not be used and became null.
     """
 
     usable: pa.RecordBatch
@@ -87,11 +91,11 @@ def sort_batch(
     batch: pa.RecordBatch,
     schema: pa.Schema,
     *,
-    key: str,
-    primary_key: str = "id",
+    key: Sequence[str],
     hostname: str = "hostname",
     paths: Collection[str] = (),
     dispensable: Collection[str] = (),
+    excerpts: Mapping[str, int] | None = None,
 ) -> SortedBatch:
     """Parts the rows that can be used from those that can't.
 
@@ -103,15 +107,19 @@ def sort_batch(
         batch: the columns of `schema`; for an instant, also its raw text (`RAW_SUFFIX`) where it is
             out of range; optionally `DUPLICATE_FLAG`.
         schema: of the usable rows; says which columns may be null.
-        key: the column that `DUPLICATE_FLAG` is about.
-        primary_key: the column that `UnusableRow.row_key` is taken from.
+        key: the columns that `DUPLICATE_FLAG` is about. Where there is no `id`,
+            `UnusableRow.row_key` is taken from them too.
         hostname: the column that holds a hostname, where there is one.
         paths: the columns that hold paths.
-        dispensable: nullable instants without which the row can be used safely: out of range, they
-            become null and the row stays.
+        dispensable: nullable columns without which the row can be used safely. An instant out of
+            range, text that is not UTF-8, and text longer than a path may be become null, and the
+            row stays.
+        excerpts: of text columns among these, how many characters are kept, where it may have been
+            cut off anywhere after them.
     """
     raw_columns = [name for name in batch.schema.names if name.endswith(RAW_SUFFIX)]
-    cleared: Counter[str] = Counter()
+    primary_key = ("id",) if "id" in schema.names else key
+    batch, cleared = _without_unusable_text(batch, schema, dispensable, excerpts or {})
     faults: dict[int, tuple[str, str, str]] = {}
     for row, column, raw_text in _undecodable(batch, schema):
         faults.setdefault(row, (column, UNDECODABLE_TEXT, raw_text))
@@ -135,9 +143,8 @@ def sort_batch(
         for row in _rows(pc.greater(pc.binary_length(values), LONGEST_PATH)):
             faults.setdefault(row, (path, PATH_TOO_LONG, values[row].as_py()))
     if DUPLICATE_FLAG in batch.schema.names:
-        keys = _without(batch.column(key), faults)
         for row in _rows(batch.column(DUPLICATE_FLAG)):
-            faults.setdefault(row, (key, DUPLICATE_KEY, str(keys[row].as_py())))
+            faults.setdefault(row, (key[0], DUPLICATE_KEY, str(_key_text(batch, key, row))))
 
     rows = sorted(faults)
     unusable = [
@@ -154,6 +161,55 @@ def sort_batch(
     kept = batch.filter(_mask(len(batch), rows, at=False)) if rows else batch
     usable = pa.RecordBatch.from_arrays([kept.column(name) for name in schema.names], schema=schema)
     return SortedBatch(usable, unusable, +cleared)
+
+
+def _without_unusable_text(
+    batch: pa.RecordBatch,
+    schema: pa.Schema,
+    dispensable: Collection[str],
+    excerpts: Mapping[str, int],
+) -> tuple[pa.RecordBatch, Counter[str]]:
+    """The batch with null for dispensable text that can't be used, and how much of it there was."""
+    cleared: Counter[str] = Counter()
+    for name in (field.name for field in schema if pa.types.is_string(field.type)):
+        if name not in dispensable:
+            continue
+        column = batch.column(name)
+        if name in excerpts:
+            usable = pa.array(_excerpts(column, excerpts[name]), pa.string())
+        else:
+            usable = _of_bounded_length(column if _is_valid(column) else _decoded_column(column))
+        if usable.null_count > column.null_count:
+            cleared[name] += usable.null_count - column.null_count
+        batch = batch.set_column(batch.schema.get_field_index(name), name, usable)
+    return batch, cleared
+
+
+def _decoded_column(column: pa.Array) -> pa.Array:
+    values = column.cast(pa.binary()).to_pylist()
+    return pa.array([None if value is None else _decoded(value) for value in values], pa.string())
+
+
+def _of_bounded_length(column: pa.Array) -> pa.Array:
+    is_long = pc.greater(pc.binary_length(column), LONGEST_PATH)
+    if not pc.any(is_long).as_py():
+        return column
+    return pc.if_else(is_long, pa.scalar(None, pa.string()), column)
+
+
+def _excerpts(column: pa.Array, characters: int) -> Iterator[str | None]:
+    for value in column.cast(pa.binary()).to_pylist():
+        if value is None:
+            yield None
+            continue
+        # What comes after so many bytes is not kept, and may be half a character.
+        is_cut = len(value) > BYTES_OF_A_CHARACTER * characters
+        try:
+            text = codecs.getincrementaldecoder("utf-8")().decode(value, final=not is_cut)
+        except UnicodeDecodeError:
+            yield None
+        else:
+            yield text[:characters]
 
 
 def _undecodable(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[tuple[int, str, str]]:
@@ -219,14 +275,16 @@ def _without(column: pa.Array, rows: Collection[int]) -> pa.Array:
 def _usable_hostname(batch: pa.RecordBatch, hostname: str, row: int) -> str | None:
     if hostname not in batch.schema.names:
         return None
-    name = _key_text(batch, hostname, row)
+    name = _key_text(batch, [hostname], row)
     return name if name and name.strip() and len(name) <= LONGEST_HOSTNAME else None
 
 
-def _key_text(batch: pa.RecordBatch, primary_key: str, row: int) -> str | None:
-    value = batch.column(primary_key)[row]
-    if not value.is_valid:
-        return None
-    if pa.types.is_string(value.type):
-        return _decoded(value.as_buffer().to_pybytes())
-    return str(value.as_py())
+def _key_text(batch: pa.RecordBatch, key: Sequence[str], row: int) -> str | None:
+    texts = []
+    for column in key:
+        value = batch.column(column)[row]
+        if not value.is_valid:
+            return None
+        is_text = pa.types.is_string(value.type)
+        texts.append(_decoded(value.as_buffer().to_pybytes()) if is_text else str(value.as_py()))
+    return None if None in texts else ", ".join(map(str, texts))

@@ -31,12 +31,16 @@ class FlakePlan:
         undeployed: the flake that nobody deploys, if any.
         new: the flake whose only commits are in the future, if any.
         ahead: the flake that has a commit in the future besides its ordinary ones.
+        deleted: the flake that is deleted by now, if any; nobody but a few hosts follow it.
+        rewritten: the flake whose newest commit was taken back by rewriting the history, if any.
     """
 
     ordinary: int
     undeployed: int | None
     new: int | None
     ahead: int
+    deleted: int | None = None
+    rewritten: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Commits(Pushes):
         generation: (commit, module): how many commits have touched the module, this one included;
             equal numbers mean equal output.
         release: number of the nixpkgs update that it is based on, counting up in each flake.
+        rewritten: whether it was the newest of its flake and was taken back.
     """
 
     built: Integers
@@ -77,12 +82,30 @@ class Commits(Pushes):
     fails: Flags
     generation: Integers
     release: Integers
+    rewritten: Flags
+
+    def newest_visible(self, flake: int, until: int) -> int | None:
+        """The commit that hosts of a flake should run; None where it has none yet."""
+        own = np.arange(self.first[flake], self.end[flake])
+        own = own[(self.second[own] < until) & ~self.rewritten[own]]
+        return int(own[-1]) if len(own) else None
 
 
 def plan_flakes(spec: DemoFleet) -> FlakePlan:
     """Gives the last two flakes special parts where there are enough of them."""
     if spec.flakes < 4:
         return FlakePlan(spec.flakes, None, None, ahead=0)
+    if spec.is_newest:
+        # Of four, the flake that nobody deploys has to be the deleted one as well.
+        ordinary = max(2, spec.flakes - 3)
+        return FlakePlan(
+            ordinary,
+            undeployed=ordinary,
+            new=spec.flakes - 1,
+            ahead=1,
+            deleted=spec.flakes - 2,
+            rewritten=1,
+        )
     ordinary = spec.flakes - 2
     return FlakePlan(ordinary, undeployed=ordinary, new=ordinary + 1, ahead=1)
 
@@ -108,7 +131,7 @@ def draw_commits(spec: DemoFleet, plan: FlakePlan) -> Commits:
     """Draws the commits of all flakes."""
     rng = np.random.default_rng([spec.seed, 1])
     until = spec.until_us // MICROSECONDS
-    with_commits = plan.ordinary + (plan.undeployed is not None)
+    with_commits = spec.flakes if plan.new is None else plan.new
     counts = np.zeros(spec.flakes, dtype=np.int64)
     counts[:with_commits] = np.maximum(1, apportion(spec.commits, with_commits))
     flake, number = ragged(counts)
@@ -125,18 +148,25 @@ def draw_commits(spec: DemoFleet, plan: FlakePlan) -> Commits:
     pushed[late] += rng.integers(HOUR, 8 * HOUR, late.sum())
     pushed = np.minimum(pushed, until - _QUIET_BEFORE_UNTIL + 90)
 
+    if plan.rewritten is not None:
+        flake = np.append(flake, plan.rewritten)
+        second = np.append(second, until - _QUIET_BEFORE_UNTIL + 60)
+        pushed = np.append(pushed, second[-1] + 5)
+    rewritten = np.arange(len(flake)) >= counts.sum()
     fast = np.array([plan.ahead] + ([plan.new] * 2 if plan.new is not None else []))
     flake = np.concatenate([flake, fast])
     fast_second = until - _QUIET_BEFORE_UNTIL - rng.integers(2 * HOUR, 40 * HOUR, len(fast))
     second = np.concatenate([second, fast_second + _FAST_CLOCK])
     pushed = np.concatenate([pushed, fast_second + 5])
+    rewritten = np.append(rewritten, np.zeros(len(fast), dtype=np.bool_))
     order = np.lexsort((pushed, second, flake))
     flake, second, pushed = flake[order], second[order], pushed[order]
 
     ids = np.empty(len(flake), dtype=np.int64)
     ids[np.argsort(pushed, kind="stable")] = np.arange(1, len(flake) + 1)
     edges = np.searchsorted(flake, np.arange(spec.flakes + 1))
-    return _with_builds(rng, until, Pushes(ids, flake, second, pushed, edges[:-1], edges[1:]))
+    pushes = Pushes(ids, flake, second, pushed, edges[:-1], edges[1:])
+    return _with_builds(rng, until, pushes, rewritten[order])
 
 
 def tips(commits: Commits, until: int) -> Integers:
@@ -144,7 +174,7 @@ def tips(commits: Commits, until: int) -> Integers:
     same_flake = np.append(commits.flake[1:] == commits.flake[:-1], False)
     next_second = np.append(commits.second[1:], 0)
     overtaken = same_flake & (next_second - commits.second < _BATCH)
-    visible = commits.second < until
+    visible = (commits.second < until) & ~commits.rewritten
     return np.flatnonzero(visible & commits.evaluated & ~overtaken)
 
 
@@ -165,24 +195,25 @@ def _working_hours(rng: np.random.Generator, rows: int, until: int, days: int) -
     return np.where(second > latest, latest - (second - latest) % HOUR, second)
 
 
-def _with_builds(rng: np.random.Generator, until: int, pushes: Pushes) -> Commits:
+def _with_builds(rng: np.random.Generator, until: int, pushes: Pushes, rewritten: Flags) -> Commits:
     flake, rows = pushes.flake, len(pushes.id)
     start = pushes.first[flake]
     position = np.arange(rows) - start
-    future = pushes.second >= until
-    newest_visible = np.append(flake[1:] != flake[:-1], True) | np.append(future[1:], False)
-    newest_visible &= ~future
+    # After the newest commit that hosts should run.
+    beyond = (pushes.second >= until) | rewritten
+    newest_visible = np.append(flake[1:] != flake[:-1], True) | np.append(beyond[1:], False)
+    newest_visible &= ~beyond
 
     bump = (rng.random(rows) < 0.1) | (position == 0)
     touches = rng.random((rows, MODULES)) < np.where(rng.random(rows) < 0.35, 0.0, 0.45)[:, None]
     # What is in the future must not look like something that is not.
-    touches |= (bump | future)[:, None]
+    touches |= (bump | beyond)[:, None]
 
     broken = rng.random(rows) < 0.08
     fails = touches & broken[:, None] & (rng.random((rows, MODULES)) < 0.6)
     # One flake whose newest commit does not build: what could be deployed is not the latest.
     fails |= (newest_visible & (flake == min(1, flake.max())))[:, None] & (np.arange(MODULES) == 2)
-    keep_sound = (position < 3) | future
+    keep_sound = (position < 3) | beyond
     fails &= ~keep_sound[:, None]
     touches |= fails
 
@@ -196,4 +227,5 @@ def _with_builds(rng: np.random.Generator, until: int, pushes: Pushes) -> Commit
         fails=fails,
         generation=generation,
         release=np.cumsum(bump),
+        rewritten=rewritten,
     )

@@ -68,6 +68,15 @@ class Events:
 
 
 @dataclass(frozen=True)
+class Builds:
+    """Builds of hosts: rows of derivations, or what events ran."""
+
+    host: Integers
+    commit: Integers
+    build: Integers
+
+
+@dataclass(frozen=True)
 class _Stint:
     """Hosts that follow a flake for a time; row by row."""
 

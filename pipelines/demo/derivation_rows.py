@@ -4,16 +4,16 @@ Belongs here: which derivations were recorded, their build results and paths. Do
 what hosts deployed.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.demo.commits import Commits, Flags, ragged
-from pipelines.demo.deployments import Build, Events
+from pipelines.demo.deployments import Build, Builds, Events
 from pipelines.demo.hosts import Hosts
 from pipelines.demo.source_schema import DERIVATION_STATUSES
-from pipelines.demo.spec import NIXOS_RELEASE, PACKAGES, DemoFleet
+from pipelines.demo.spec import NIXOS_RELEASE, PACKAGES, DemoFleet, HostKind, Policy
+from pipelines.demo.stories import STATUS_OF_NEWEST, Stories, Story
 from pipelines.demo.tables import configuration_names, seconds
 from pipelines.demo.text import Integers, hex_text, join, mix, store_paths, take
 from pipelines.units import DAY, HOUR, MICROSECONDS
@@ -26,26 +26,42 @@ _SUCCESS_SHARES = (0.85, 0.10, 0.05)
 _REVISION, _OUTPUT, _RECIPE, _PACKAGE_OUTPUT, _PACKAGE_RECIPE, _LOCAL_OUTPUT = range(201, 207)
 
 
-@dataclass(frozen=True)
-class Builds:
-    """Builds of hosts: rows of derivations, or what events ran."""
-
-    host: Integers
-    commit: Integers
-    build: Integers
-
-
-def deployed_paths(spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events) -> pa.Array:
+def deployed_paths(
+    spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events, stories: Stories
+) -> pa.Array:
     """The path that a host reports after each event, as the schema's generation has it."""
     builds = Builds(events.host, events.commit, events.build)
     if spec.generation == "older":
         return _recipes(spec, commits, hosts, builds)
-    return _outputs(spec, commits, hosts, builds)
+    outputs = _outputs(spec, commits, hosts, builds, stories)
+    # Reported by the `.drv` path, as an agent of the first generation did.
+    by_recipe = (stories.story[builds.host] == Story.NOTHING_TO_DEPLOY) & (
+        builds.commit == stories.commit[builds.host]
+    )
+    return pc.if_else(pa.array(by_recipe), _recipes(spec, commits, hosts, builds), outputs)
 
 
-def derivations_table(spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events) -> pa.Table:
+def desired_targets(
+    spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events, stories: Stories
+) -> pa.Array:
+    """By host, the output that it was told to run; null where nobody told it."""
+    told = np.isin(hosts.policy, (Policy.AUTOMATIC,)) & (hosts.kind != HostKind.UNREGISTERED)
+    last = np.append(events.host[1:] != events.host[:-1], True)
+    commit = np.full(len(hosts.name), -1)
+    commit[events.host[last]] = events.commit[last]
+    # The others run already what they were told to run.
+    ahead = stories.story == Story.NOT_APPLIED
+    commit[ahead] = stories.newest[ahead]
+    host = np.arange(len(commit))
+    builds = Builds(host, np.maximum(commit, 0), np.full(len(commit), int(Build.NORMAL)))
+    return _only(_outputs(spec, commits, hosts, builds, stories), told & (commit >= 0))
+
+
+def derivations_table(
+    spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events, stories: Stories
+) -> pa.Table:
     """The derivations of systems and of packages, numbered in the order of their scheduling."""
-    nixos = _nixos_derivations(spec, commits, hosts, events)
+    nixos = _nixos_derivations(spec, commits, hosts, events, stories)
     together = pa.concat_tables([nixos, _package_derivations(spec, commits)]).sort_by(
         "scheduled_at"
     )
@@ -53,9 +69,11 @@ def derivations_table(spec: DemoFleet, commits: Commits, hosts: Hosts, events: E
     return together.add_column(0, "id", ids)
 
 
-def _nixos_derivations(spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events) -> pa.Table:
+def _nixos_derivations(
+    spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events, stories: Stories
+) -> pa.Table:
     rng = np.random.default_rng([spec.seed, 6])
-    builds, ready, deployed = _recorded(spec, commits, hosts, events)
+    builds, ready, deployed = _recorded(spec, commits, hosts, events, stories)
     rows = len(ready)
     draw = rng.random(rows)
     fails = commits.fails[builds.commit, hosts.module[builds.host]] | (draw < 0.003)
@@ -71,9 +89,15 @@ def _nixos_derivations(spec: DemoFleet, commits: Commits, hosts: Hosts, events: 
         ],
         default=rng.choice(_SUCCESSES, rows, p=_SUCCESS_SHARES),
     )
+    told = stories.told_by(builds.host, builds.commit)
+    for story, status_id in STATUS_OF_NEWEST.items():
+        status[told == story] = status_id
     is_built = np.isin(status, _SUCCESSES)
     is_linked = builds.build != Build.WITHOUT_COMMIT
-    has_recipe = status != _STATUS_ID["dry-run-pending"]
+    has_recipe = ~np.isin(status, (_STATUS_ID["dry-run-pending"], _STATUS_ID["dry-run-failed"]))
+    outputs = _outputs(spec, commits, hosts, builds, stories)
+    # Some predictions were wrong and are cleared.
+    predicted = has_recipe & ((draw < 0.95) | (told != Story.NONE))
     names = configuration_names(spec, hosts)[1]
     return _derivations(
         spec,
@@ -82,7 +106,8 @@ def _nixos_derivations(spec: DemoFleet, commits: Commits, hosts: Hosts, events: 
             "derivation_type": take(("nixos",), np.zeros(rows, dtype=np.int64)),
             "derivation_name": names.take(pa.array(builds.host)),
             "derivation_path": _only(_recipes(spec, commits, hosts, builds), has_recipe),
-            "store_path": _only(_outputs(spec, commits, hosts, builds), is_built),
+            "store_path": _only(outputs, is_built),
+            "expected_store_path": _only(outputs, predicted),
             "status_id": pa.array(status),
             "scheduled_at": seconds(ready - rng.integers(240, 450, rows)),
             "completed_at": seconds(ready - rng.integers(0, 120, rows), known=has_recipe),
@@ -91,7 +116,7 @@ def _nixos_derivations(spec: DemoFleet, commits: Commits, hosts: Hosts, events: 
 
 
 def _recorded(
-    spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events
+    spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events, stories: Stories
 ) -> tuple[Builds, Integers, Flags]:
     """Which builds have a row, in which second each was ready, and whether a host deployed it."""
     last = spec.per_host(spec.derivations_per_host, usual=200, budget=200_000, least=5)
@@ -101,6 +126,7 @@ def _recorded(
     commit = begin[host] + number
     # A host that was added later is in no earlier commit.
     there = commits.evaluated[commit] & (commits.pushed[commit] >= hosts.created[host])
+    there &= ~stories.is_left_out(host, commit)
     seen = events.where(events.build != Build.LOCAL)
 
     deployed_keys, which = np.unique(
@@ -147,6 +173,7 @@ def _package_derivations(spec: DemoFleet, commits: Commits) -> pa.Table:
                 mix(spec.seed, _PACKAGE_RECIPE, number), names, suffix=".drv"
             ),
             "store_path": store_paths(mix(spec.seed, _PACKAGE_OUTPUT, number), names),
+            "expected_store_path": pa.nulls(rows, pa.string()),
             "status_id": pa.array(rng.choice(_SUCCESSES, rows, p=_SUCCESS_SHARES)),
             "scheduled_at": seconds(scheduled),
             "completed_at": seconds(scheduled + rng.integers(5, 1800, rows)),
@@ -156,13 +183,18 @@ def _package_derivations(spec: DemoFleet, commits: Commits) -> pa.Table:
 
 def _derivations(spec: DemoFleet, columns: dict[str, pa.Array]) -> pa.Table:
     table = pa.table(columns)
-    return table if spec.generation == "newer" else table.drop_columns("store_path")
+    if spec.is_newest:
+        return table
+    table = table.drop_columns("expected_store_path")
+    return table.drop_columns("store_path") if spec.generation == "older" else table
 
 
-def _outputs(spec: DemoFleet, commits: Commits, hosts: Hosts, builds: Builds) -> pa.Array:
+def _outputs(
+    spec: DemoFleet, commits: Commits, hosts: Hosts, builds: Builds, stories: Stories
+) -> pa.Array:
     """Store paths: the same for builds of commits between which nothing touched the host."""
     host, commit, build = builds.host, builds.commit, builds.build
-    generation = commits.generation[commit, hosts.module[host]]
+    generation = stories.generation(commits, hosts, builds)
     is_normal = build == Build.NORMAL
     only_this = np.where(is_normal, 0, commit + 1)
     keys = mix(spec.seed, _OUTPUT, host, commits.flake[commit], generation, build, only_this)

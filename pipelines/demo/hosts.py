@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.demo.commits import FlakePlan, apportion, ragged
 from pipelines.demo.spec import (
+    DELETED_FLAKE,
     MODULES,
     NAMING_STYLES,
     NEW_FLAKE,
@@ -69,6 +70,8 @@ def flake_names(spec: DemoFleet, plan: FlakePlan) -> list[str]:
         names[plan.undeployed] = UNDEPLOYED_FLAKE
     if plan.new is not None:
         names[plan.new] = NEW_FLAKE
+    if plan.deleted is not None:
+        names[plan.deleted] = DELETED_FLAKE
     return names
 
 
@@ -84,6 +87,8 @@ def draw_hosts(spec: DemoFleet, plan: FlakePlan) -> Hosts:
     flake[kind == HostKind.AHEAD] = plan.ahead
     if plan.new is not None:
         flake[kind == HostKind.NEW_FLAKE] = plan.new
+    if plan.deleted is not None:
+        flake[kind == HostKind.DELETED_FLAKE] = plan.deleted
     # Any other ordinary flake.
     other = (flake + rng.integers(1, max(2, plan.ordinary), rows)) % plan.ordinary
     registered = np.where(kind == HostKind.MOVED, other, flake)
@@ -124,6 +129,8 @@ def _draw_kinds(rng: np.random.Generator, spec: DemoFleet, plan: FlakePlan) -> N
     wanted: list[int] = []
     for kind, share in SHARES.items():
         if kind is HostKind.NEW_FLAKE and plan.new is None:
+            continue
+        if kind is HostKind.DELETED_FLAKE and plan.deleted is None:
             continue
         if kind in (HostKind.MOVED, HostKind.MOVED_AND_DEPLOYED) and plan.ordinary < 2:
             continue

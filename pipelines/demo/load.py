@@ -27,6 +27,7 @@ _SERIAL_TABLES = (
     "derivations",
     "system_states",
     "agent_heartbeats",
+    "cache_push_jobs",
 )
 
 
@@ -56,6 +57,8 @@ def fill_database(
     # Keys and indexes over all rows at once take a third of the time that they take row by row.
     create_source_constraints(connection, generation)
     for name in _SERIAL_TABLES:
+        if name not in tables:
+            continue
         connection.execute(
             sql.SQL(
                 "SELECT setval(pg_get_serial_sequence({name}, 'id'), max(id)) FROM {table} "

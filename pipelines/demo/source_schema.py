@@ -1,6 +1,6 @@
 """The schema of a Crystal Forge database: our own DDL, for the demo fleet and for tests.
 
-Belongs here: what the fleet database looks like, in both of its generations, with the indexes that
+Belongs here: what the fleet database looks like, in its three generations, with the indexes that
 it really has and no others. Does not belong here: any row, other than the closed list of build
 statuses, which the real database's migrations insert too.
 """
@@ -9,7 +9,7 @@ from typing import Literal, LiteralString
 
 import psycopg
 
-Generation = Literal["newer", "older"]
+Generation = Literal["newest", "newer", "older"]
 
 # id, name, is_terminal, is_success, in the order of a derivation's life.
 DERIVATION_STATUSES: tuple[tuple[int, str, bool, bool], ...] = (
@@ -30,7 +30,7 @@ DERIVATION_STATUSES: tuple[tuple[int, str, bool, bool], ...] = (
 
 def deployed_path_column(generation: Generation) -> LiteralString:
     """The column of system_states that holds the deployed path."""
-    return "store_path" if generation == "newer" else "derivation_path"
+    return "derivation_path" if generation == "older" else "store_path"
 
 
 def create_source_schema(connection: psycopg.Connection, generation: Generation) -> None:
@@ -42,7 +42,10 @@ def create_source_schema(connection: psycopg.Connection, generation: Generation)
         connection: to an empty database, as a user who may create tables in `public`.
         generation: "newer" has `system_states.store_path`, `derivations.store_path` with its index,
             `commits.evaluation_status`, and `systems.deployment_policy` and
-            `system_configuration_name`; "older" has `system_states.derivation_path` instead.
+            `system_configuration_name`; "older" has `system_states.derivation_path` instead;
+            "newest" has what "newer" has, and what makes "latest" and "last seen" true: the state
+            of each flake's feed, commits off the branch, predicted outputs, pushes to caches, and
+            an index on heartbeats.
 
     Raises:
         psycopg.errors.DuplicateTable: the database already has such a table.
@@ -54,7 +57,9 @@ def create_source_schema(connection: psycopg.Connection, generation: Generation)
 def create_source_tables(connection: psycopg.Connection, generation: Generation) -> None:
     """Creates the tables without keys and indexes, for a load that adds those when it is done."""
     connection.execute(_TABLES)
-    connection.execute(_NEWER_COLUMNS if generation == "newer" else _OLDER_COLUMNS)
+    connection.execute(_OLDER_COLUMNS if generation == "older" else _NEWER_COLUMNS)
+    if generation == "newest":
+        connection.execute(_NEWEST_COLUMNS)
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO public.derivation_statuses (id, name, is_terminal, is_success) "
@@ -66,8 +71,10 @@ def create_source_tables(connection: psycopg.Connection, generation: Generation)
 def create_source_constraints(connection: psycopg.Connection, generation: Generation) -> None:
     """Adds the keys and indexes to the tables of `create_source_tables`."""
     connection.execute(_CONSTRAINTS)
-    if generation == "newer":
+    if generation != "older":
         connection.execute(_NEWER_CONSTRAINTS)
+    if generation == "newest":
+        connection.execute(_NEWEST_CONSTRAINTS)
 
 
 _TABLES: LiteralString = """
@@ -164,6 +171,41 @@ ALTER TABLE public.systems
     ADD COLUMN system_configuration_name text;
 """
 
+_NEWEST_COLUMNS: LiteralString = """
+ALTER TABLE public.flakes
+    ADD COLUMN branch text,
+    ADD COLUMN deleted_at timestamptz,
+    ADD COLUMN sync_status text CHECK (sync_status IN ('syncing', 'synced', 'error')),
+    ADD COLUMN last_sync_at timestamptz,
+    ADD COLUMN last_sync_error text,
+    ADD COLUMN snapshot_ready_at timestamptz;
+ALTER TABLE public.commits
+    ADD COLUMN source_archived boolean NOT NULL DEFAULT false,
+    ADD COLUMN first_parent_sha text,
+    ADD COLUMN first_parent_resolved boolean;
+ALTER TABLE public.derivations ADD COLUMN expected_store_path text;
+ALTER TABLE public.systems ADD COLUMN desired_target text;
+ALTER TABLE public.system_states
+    ADD COLUMN generation_matches_current_store_path boolean,
+    ADD COLUMN boot_id text;
+
+CREATE TABLE public.flake_branch_commit_snapshot (
+    flake_id int NOT NULL,
+    commit_id int NOT NULL,
+    position int NOT NULL,
+    observed_at timestamptz NOT NULL
+);
+
+CREATE TABLE public.cache_push_jobs (
+    id serial,
+    derivation_id int NOT NULL,
+    status text NOT NULL
+        CHECK (status IN ('pending', 'in_progress', 'completed', 'failed')),
+    completed_at timestamptz,
+    attempts int NOT NULL DEFAULT 0
+);
+"""
+
 _OLDER_COLUMNS: LiteralString = """
 ALTER TABLE public.system_states ADD COLUMN derivation_path text NOT NULL;
 """
@@ -195,4 +237,19 @@ ALTER TABLE public.agent_heartbeats
 
 _NEWER_CONSTRAINTS: LiteralString = """
 CREATE INDEX idx_derivations_store_path ON public.derivations (store_path);
+"""
+
+_NEWEST_CONSTRAINTS: LiteralString = """
+CREATE INDEX idx_derivations_expected_store_path ON public.derivations (expected_store_path)
+    WHERE expected_store_path IS NOT NULL;
+CREATE INDEX idx_agent_heartbeats_state ON public.agent_heartbeats
+    (system_state_id, timestamp DESC);
+ALTER TABLE public.flake_branch_commit_snapshot
+    ADD PRIMARY KEY (flake_id, commit_id),
+    ADD UNIQUE (flake_id, position),
+    ADD FOREIGN KEY (flake_id) REFERENCES public.flakes (id),
+    ADD FOREIGN KEY (commit_id) REFERENCES public.commits (id);
+ALTER TABLE public.cache_push_jobs
+    ADD PRIMARY KEY (id),
+    ADD FOREIGN KEY (derivation_id) REFERENCES public.derivations (id);
 """

@@ -22,7 +22,9 @@ class DemoFleet:
 
     With at least 4 flakes and 40 systems every deployment_status and every unknown_reason occurs at
     `until`: one flake is then deployed by nobody, and one is so new, and its author's clock so
-    fast, that it has no visible commit yet. Smaller fleets get what fits into them.
+    fast, that it has no visible commit yet. In the newest generation every behind_reason,
+    feed_status and liveness occurs too, and one flake is deleted: the one before the last, or of 4
+    flakes the one that nobody else deploys. Smaller fleets get what fits into them.
 
     Attributes:
         until: the fleet's present, aware; no report and no commit is later, other than the few
@@ -49,7 +51,7 @@ class DemoFleet:
     days: int = 120
     commits: int = 300
     seed: int = 20_26
-    generation: Generation = "newer"
+    generation: Generation = "newest"
     package_derivations: int = 30_000
     deployments_per_host: int | None = None
     reports_per_host: int | None = None
@@ -62,6 +64,11 @@ class DemoFleet:
             raise ValueError(
                 f"DemoFleet needs at least one system, flake and commit, and {_FEWEST_DAYS} days"
             )
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether the schema is of the newest generation."""
+        return self.generation == "newest"
 
     @property
     def until_us(self) -> int:
@@ -88,6 +95,7 @@ class HostKind(IntEnum):
     UNREGISTERED = 8
     AHEAD = 9  # runs a commit of a clock that runs fast
     NEW_FLAKE = 10  # runs the flake of which no commit is visible yet
+    DELETED_FLAKE = 11  # registered to a flake that is deleted, and runs it
 
 
 SHARES = {
@@ -101,6 +109,7 @@ SHARES = {
     HostKind.UNREGISTERED: 0.02,
     HostKind.AHEAD: 0.01,
     HostKind.NEW_FLAKE: 0.01,
+    HostKind.DELETED_FLAKE: 0.01,
 }
 
 
@@ -158,6 +167,7 @@ NAMING_STYLES = (
 )
 UNDEPLOYED_FLAKE = "kiosk-displays"
 NEW_FLAKE = "imaging-lab"
+DELETED_FLAKE = "thin-clients"
 NEW_FLAKE_HOST = "lab"
 UNREGISTERED_HOST = "loaner"
 

@@ -10,9 +10,11 @@ import pyarrow as pa
 from pipelines.demo.commits import Commits, ragged
 from pipelines.demo.deployments import Build, Events
 from pipelines.demo.derivation_rows import deployed_paths
+from pipelines.demo.evidence import heartbeats_table
 from pipelines.demo.hosts import Hosts
 from pipelines.demo.source_schema import deployed_path_column
 from pipelines.demo.spec import DemoFleet, HostKind, Policy
+from pipelines.demo.stories import Stories, Story
 from pipelines.demo.tables import instants
 from pipelines.demo.text import Integers, hex_text, join, mix, take, uuids
 from pipelines.units import DAY, MICROSECONDS
@@ -33,14 +35,14 @@ _HARDWARE_ADDRESS, _PRODUCT, _ROOT = range(301, 304)
 
 
 def state_tables(
-    spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events
+    spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events, stories: Stories
 ) -> dict[str, pa.Table]:
     """The tables `system_states` and `agent_heartbeats`, numbered in the order of arrival."""
     rng = np.random.default_rng([spec.seed, 8])
     at = events.second * MICROSECONDS + rng.integers(0, MICROSECONDS, len(events.second))
     order = np.lexsort((at, events.host))
     events, at = events.where(order), at[order]
-    of_event, report_at = _reports(rng, spec, hosts, events, at)
+    of_event, report_at = _reports(rng, spec, hosts, events, at, stories)
 
     # Event of each state, the deployments themselves first: a report that shares its instant
     # with a deployment has the greater id.
@@ -59,19 +61,25 @@ def state_tables(
         "hostname": pa.array(hosts.name, pa.string()).take(pa.array(host)),
         "change_reason": take(_REASONS, np.where(is_report, repeated, deployed)),
         **_facts(rng, spec, hosts, host),
-        deployed_path_column(spec.generation): deployed_paths(spec, commits, hosts, events).take(
-            pa.array(event)
-        ),
+        deployed_path_column(spec.generation): deployed_paths(
+            spec, commits, hosts, events, stories
+        ).take(pa.array(event)),
         "timestamp": instants(arrived),
     }
-    return {
-        "system_states": pa.table(states),
-        "agent_heartbeats": _heartbeats(rng, spec, host, arrived),
-    }
+    if spec.is_newest:
+        heartbeats = heartbeats_table(spec, hosts, stories, host, arrived)
+    else:
+        heartbeats = _heartbeats(rng, spec, host, arrived)
+    return {"system_states": pa.table(states), "agent_heartbeats": heartbeats}
 
 
 def _reports(
-    rng: np.random.Generator, spec: DemoFleet, hosts: Hosts, events: Events, at: Integers
+    rng: np.random.Generator,
+    spec: DemoFleet,
+    hosts: Hosts,
+    events: Events,
+    at: Integers,
+    stories: Stories,
 ) -> tuple[Integers, Integers]:
     """Reports that are no deployment: the event whose path each repeats, and its instant."""
     mean = spec.per_host(spec.reports_per_host, usual=80, budget=800_000, least=5)
@@ -80,12 +88,13 @@ def _reports(
     wanted = rng.lognormal(-0.32, 0.8, len(reporting)) * mean
     owner, _ = ragged(wanted.astype(np.int64))
     until = spec.until_us
-    ended = hosts.end[reporting] * MICROSECONDS
+    fell_silent = stories.story[reporting] == Story.SILENT
+    ended = np.where(fell_silent, stories.second[reporting], hosts.end[reporting]) * MICROSECONDS
     silent = hosts.kind[reporting] == HostKind.DEACTIVATED
     lost = (hosts.policy[reporting] == Policy.STRAGGLER) & (rng.random(len(reporting)) < 0.5)
     last_event = at[np.append(first[1:], len(at)) - 1]
     seen_until = np.maximum(
-        last_event + 1, np.where(silent | lost, np.minimum(ended, until), until)
+        last_event + 1, np.where(silent | lost | fell_silent, np.minimum(ended, until), until)
     )
     begin = at[first]
     span = (seen_until - begin)[owner]

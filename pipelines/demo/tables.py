@@ -22,8 +22,11 @@ from pipelines.demo.spec import (
     HostKind,
     Policy,
 )
+from pipelines.demo.stories import Stories, Story
 from pipelines.demo.text import hex_text, join, mix, take, uuids
 from pipelines.units import MICROSECONDS
+
+_ONE_IN_SO_MANY_NEVER_SAID = 9
 
 INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -82,6 +85,7 @@ def commits_table(spec: DemoFleet, commits: Commits) -> pa.Table:
         }
     )
     if spec.generation == "newer":
+        # Newer still, `pipelines.demo.feeds` says more.
         status = take(("failed", "complete"), commits.evaluated.astype(np.int64))
         table = table.append_column("evaluation_status", status)
     return table.sort_by("id")
@@ -101,8 +105,17 @@ def configuration_names(spec: DemoFleet, hosts: Hosts) -> tuple[pa.Array, pa.Arr
     return stated, pc.if_else(renamed, stated, names)
 
 
-def systems_table(spec: DemoFleet, hosts: Hosts) -> pa.Table:
-    """The registered systems, in the order of their registration."""
+def systems_table(
+    spec: DemoFleet, hosts: Hosts, stories: Stories, desired_targets: pa.Array
+) -> pa.Table:
+    """The registered systems, in the order of their registration.
+
+    Args:
+        spec: the fleet's.
+        hosts: all.
+        stories: theirs.
+        desired_targets: by host, what it was told to run.
+    """
     rng = np.random.default_rng([spec.seed, 5])
     rows = len(hosts.name)
     shares = (*ENVIRONMENT_SHARES, 1 - sum(ENVIRONMENT_SHARES))
@@ -125,11 +138,20 @@ def systems_table(spec: DemoFleet, hosts: Hosts) -> pa.Table:
             "created_at": seconds(hosts.created, known=has_instant),
         }
     )
-    if spec.generation == "newer":
+    if spec.generation != "older":
         pinned = rng.random(rows) < 0.05
         policy = np.where(hosts.policy == Policy.AUTOMATIC, 1, np.where(pinned, 2, 0))
+        known = np.ones(rows, dtype=np.bool_)
+        if spec.is_newest:
+            policy[stories.story == Story.PINNED] = 2
+            policy[stories.story == Story.AWAITING_RELEASE] = 0
+            manual = np.flatnonzero(policy == 0)
+            known[manual[::_ONE_IN_SO_MANY_NEVER_SAID]] = False
+        policies = pa.array(("manual", "auto_latest", "pinned"), pa.string())
         table = table.append_column(
-            "deployment_policy", take(("manual", "auto_latest", "pinned"), policy)
+            "deployment_policy", policies.take(pa.array(policy, mask=~known))
         ).append_column("system_configuration_name", configuration_names(spec, hosts)[0])
+    if spec.is_newest:
+        table = table.append_column("desired_target", desired_targets)
     registered = np.flatnonzero(hosts.kind != HostKind.UNREGISTERED)
     return table.take(registered[np.argsort(hosts.created[registered], kind="stable")])

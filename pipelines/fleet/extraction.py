@@ -15,20 +15,26 @@ from assets.compute.quarantine import sort_batch
 from assets.publishing.interfaces import ExtractSink, ExtractSummary
 from assets.schemas import OPTIONAL_TABLES, QUARANTINE, REQUIRED_TABLES, SOURCE_TABLES
 from assets.schemas.dictionary import Dataset
-from assets.schemas.source import DERIVATIONS, SYSTEM_STATES
+from assets.schemas.source import AGENT_HEARTBEATS, DERIVATIONS, SYSTEM_STATES
 from pipelines.fleet import queries
 from pipelines.fleet.connection import FleetConnection
 from pipelines.fleet.errors import FleetDatabaseError, FleetDatabaseUnavailable
+from pipelines.fleet.last_states import LastStates
 from pipelines.fleet.preflight import SCHEMA, FleetShape, inspect_fleet
 from pipelines.fleet.quarantine import QuarantineLog
 from pipelines.fleet.reported_paths import ReportedPaths
+from pipelines.fleet.rules import DISPENSABLE_COLUMNS, EXCERPTS, PATH_COLUMNS, is_dispensable
 
 # Large enough that a batch costs little, small enough that a few of them are nothing.
 BATCH_BYTES = 16 * 2**20
 PATHS_A_LOOK_UP = 1_000
+HOSTS_A_LOOK_UP = 5_000
 
-# What hosts report comes first: by it we know which package derivations are needed.
-_READING_ORDER = sorted(SOURCE_TABLES, key=lambda table: (table != SYSTEM_STATES, table.name))
+# What hosts report comes first: by it we know which package derivations are needed. Heartbeats come
+# last, because how they are looked up is set for the rest of the transaction.
+_READING_ORDER = sorted(
+    SOURCE_TABLES, key=lambda table: (table != SYSTEM_STATES, table == AGENT_HEARTBEATS, table.name)
+)
 
 
 class FleetDatabase:
@@ -111,11 +117,12 @@ class FleetDatabase:
                 )
             notes = list(shape.notes)
             read: list[Dataset] = []
+            last_states = LastStates(extracted_at)
             with QuarantineLog(extracted_at) as log, ReportedPaths() as reported:
                 for dataset in _READING_ORDER:
                     if dataset not in shape.tables:
                         continue
-                    batches = self._read(connection, dataset, shape, log, reported)
+                    batches = self._read(connection, dataset, shape, log, reported, last_states)
                     if dataset in OPTIONAL_TABLES:
                         usable = _read_if_possible(connection, dataset, batches, log)
                         if isinstance(usable, str):
@@ -150,10 +157,15 @@ class FleetDatabase:
         shape: FleetShape,
         log: QuarantineLog,
         reported: ReportedPaths,
+        last_states: LastStates,
     ) -> Iterator[pa.RecordBatch]:
-        [key] = dataset.key
         table = f"{SCHEMA}.{dataset.name}"
-        statements = iter([queries.select_table(dataset, shape)])
+        paths = PATH_COLUMNS.get(dataset.name, ())
+        if dataset == AGENT_HEARTBEATS:
+            connection.run(*queries.LOOKING_UP)
+            statements = _heartbeats_of(last_states, shape)
+        else:
+            statements = iter([queries.select_table(dataset, shape)])
         if dataset == DERIVATIONS:
             statements = chain(statements, _packages_that_explain(reported, shape))
         for statement in statements:
@@ -161,14 +173,22 @@ class FleetDatabase:
                 parted = sort_batch(
                     batch,
                     dataset.arrow_schema,
-                    key=key,
-                    paths=queries.PATH_COLUMNS.get(dataset.name, ()),
-                    dispensable=queries.DISPENSABLE_COLUMNS.get(dataset.name, ()),
+                    key=dataset.key,
+                    paths=[c for c in paths if not is_dispensable(dataset.name, c)],
+                    dispensable=DISPENSABLE_COLUMNS.get(dataset.name, ()),
+                    excerpts=EXCERPTS.get(dataset.name),
                 )
                 log.add(dataset, parted, shape.source_columns[dataset.name])
                 reported.note(dataset, parted.usable)
+                last_states.note(dataset, parted.usable)
                 if len(parted.usable):
                     yield parted.usable
+
+
+def _heartbeats_of(last_states: LastStates, shape: FleetShape) -> Iterator[str]:
+    """The statements that look up the newest heartbeat of each host's last state."""
+    for looked_up in last_states.look_ups(HOSTS_A_LOOK_UP):
+        yield queries.select_heartbeats(looked_up, shape)
 
 
 def _packages_that_explain(reported: ReportedPaths, shape: FleetShape) -> Iterator[str]:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.schemas.dictionary import Dataset
 from assets.schemas.source import DERIVATIONS, SYSTEM_STATES
@@ -49,8 +50,12 @@ class ReportedPaths:
             self._unexplained.update(map(hash, new))
             self._writer.write_batch(pa.record_batch([pa.array(new, pa.string())], _PATHS))
         elif dataset == DERIVATIONS:
-            for column in ("derivation_path", "store_path"):
-                self._unexplained.difference_update(map(hash, batch[column].to_pylist()))
+            # A prediction counts only where nothing is built.
+            built = pc.not_equal(pc.ascii_trim_whitespace(batch["store_path"]), "")
+            nothing_built = pc.invert(pc.fill_null(built, fill_value=False))
+            predicted = batch["expected_store_path"].filter(nothing_built)
+            for paths in (batch["derivation_path"], batch["store_path"], predicted):
+                self._unexplained.difference_update(map(hash, paths.to_pylist()))
 
     def unexplained(self, at_once: int) -> Iterator[list[str]]:
         """The paths that are left once all batches have been noted, at most so many at once."""

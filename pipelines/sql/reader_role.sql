@@ -77,8 +77,16 @@ BEGIN
     TO flakelag_reader;
 
     -- Tables that not every fleet has. Where one is missing or not granted, the columns that come
-    -- from it are null: build results from derivation_statuses, environments from environments.
-    FOREACH source_table IN ARRAY ARRAY['derivation_statuses', 'environments'] LOOP
+    -- from it are null: build results from derivation_statuses, environments from environments,
+    -- places on the branch from flake_branch_commit_snapshot, what is in a cache from
+    -- cache_push_jobs, and when a host was last seen from agent_heartbeats.
+    FOREACH source_table IN ARRAY ARRAY[
+        'derivation_statuses',
+        'environments',
+        'flake_branch_commit_snapshot',
+        'cache_push_jobs',
+        'agent_heartbeats'
+    ] LOOP
         IF pg_catalog.to_regclass(pg_catalog.concat('public.', source_table)) IS NOT NULL THEN
             EXECUTE pg_catalog.format('GRANT SELECT ON public.%I TO flakelag_reader', source_table);
         END IF;

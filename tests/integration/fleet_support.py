@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from assets.publishing.interfaces import ExtractSummary
 from assets.schemas.dictionary import Dataset
-from pipelines.demo.source_schema import Generation, create_source_schema
+from pipelines.demo.source_schema import Generation, create_source_schema, deployed_path_column
 from pipelines.fleet.extraction import FleetDatabase
 
 REQUIRED = ("flakes", "commits", "derivations", "systems", "system_states")
@@ -81,12 +81,12 @@ def value(url: str, query: str) -> Any:
     return row[0]
 
 
-def create_fleet(url: str, generation: Generation = "newer", states: int = 0) -> str:
+def create_fleet(url: str, generation: Generation = "newest", states: int = 0) -> str:
     """A schema, and one flake, commit, derivation, system and deployed state.
 
     `states` further states of host `web` are all usable, one a minute.
     """
-    path = "store_path" if generation == "newer" else "derivation_path"
+    path = deployed_path_column(generation)
     with psycopg.connect(url) as connection:
         create_source_schema(connection, generation)
     run_sql(

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pyarrow as pa
@@ -19,9 +19,10 @@ from pipelines.demo.fleet import DemoFleet, generate_fleet, staged_tables
 from pipelines.demo.source_schema import Generation
 
 UNTIL = datetime(2026, 11, 23, 9, 30, 15, 123456, tzinfo=UTC)
-# Both generations, both ends of a day and of a week, other sizes and seeds.
+# All generations, both ends of a day and of a week, other sizes and seeds.
 FLEETS = {
     "the demo": DemoFleet(until=UNTIL),
+    "newer": DemoFleet(until=UNTIL, generation="newer", seed=6),
     "older": DemoFleet(until=UNTIL, generation="older", seed=7),
     "sunday midnight": DemoFleet(until=datetime(2026, 11, 22, tzinfo=UTC), seed=8),
     "many flakes": DemoFleet(until=UNTIL, systems=500, flakes=40, commits=2000, days=365, seed=9),
@@ -85,13 +86,13 @@ def test_hashes_paths_and_names_look_as_git_and_nix_write_them(spec: DemoFleet) 
     hostnames = set(tables["systems"]["hostname"].to_pylist())
     assert len(hostnames) == len(tables["systems"])
     assert all(re.fullmatch("[a-z][a-z0-9-]{2,62}", name) for name in hostnames)
-    if spec.generation == "newer":
+    if spec.generation != "older":
         outputs = derivations["store_path"].drop_null()
         assert pc.all(pc.match_substring_regex(outputs, NIX_PATH)).as_py()
         assert not pc.any(pc.ends_with(outputs, ".drv")).as_py()
 
 
-@pytest.mark.parametrize("generation", ["newer", "older"])
+@pytest.mark.parametrize("generation", get_args(Generation))
 def test_columns_are_those_of_the_generation(generation: Generation) -> None:
     tables = generate_fleet(DemoFleet(until=UNTIL, systems=20, generation=generation))
     newer = {
@@ -100,13 +101,23 @@ def test_columns_are_those_of_the_generation(generation: Generation) -> None:
         "systems": {"deployment_policy", "system_configuration_name"},
         "system_states": {"store_path"},
     }
-    for name, columns in newer.items():
-        assert columns <= set(tables[name].column_names) or generation == "older"
-        assert not columns & set(tables[name].column_names) or generation == "newer"
+    newest = {
+        "flakes": {"branch", "deleted_at", "sync_status", "last_sync_at", "last_sync_error"},
+        "commits": {"source_archived"},
+        "derivations": {"expected_store_path"},
+        "systems": {"desired_target"},
+    }
+    for added, without in ((newer, ["older"]), (newest, ["newer", "older"])):
+        for name, columns in added.items():
+            expected = set() if generation in without else columns
+            assert columns & set(tables[name].column_names) == expected
     assert ("derivation_path" in tables["system_states"].column_names) is (generation == "older")
 
     staged = staged_tables(tables, generation)
-    for dataset in SOURCE_TABLES:
+    newest_tables = {"flake_branch_commit_snapshot", "cache_push_jobs", "agent_heartbeats"}
+    every = {dataset.name for dataset in SOURCE_TABLES}
+    assert staged.keys() == (every if generation == "newest" else every - newest_tables)
+    for dataset in (each for each in SOURCE_TABLES if each.name in staged):
         assert staged[dataset.name].schema.equals(dataset.arrow_schema, check_metadata=True)
     assert set(staged["derivations"]["derivation_type"].to_pylist()) == {"nixos"}
 

@@ -50,6 +50,8 @@ def system(number: int, **changes: Any) -> dict[str, Any]:
         "is_active": None,
         "flake_id": None,
         "system_configuration_name": None,
+        "deployment_policy": None,
+        "desired_target": None,
         "created_at": None,
         "created_at" + RAW_SUFFIX: None,
         DUPLICATE_FLAG: False,
@@ -65,6 +67,7 @@ def derivation(number: int, **changes: Any) -> dict[str, Any]:
         "derivation_name": "host",
         "derivation_path": None,
         "store_path": None,
+        "expected_store_path": None,
         "status_id": 1,
         "completed_at": None,
         "completed_at" + RAW_SUFFIX: None,
@@ -88,13 +91,13 @@ def as_read(dataset: Dataset, rows: list[dict[str, Any]]) -> pa.RecordBatch:
 
 
 def sort(dataset: Dataset, *rows: dict[str, Any]) -> SortedBatch:
-    [key] = dataset.key
     return sort_batch(
         as_read(dataset, list(rows)),
         dataset.arrow_schema,
-        key=key,
+        key=dataset.key,
         paths=("deployed_path",) if dataset == SYSTEM_STATES else (),
-        dispensable=("completed_at",),
+        dispensable=("completed_at", "expected_store_path", "last_sync_error"),
+        excerpts={"last_sync_error": 300},
     )
 
 
