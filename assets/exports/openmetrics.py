@@ -18,7 +18,12 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.compute.vocabulary import (
+    BEHIND_REASONS,
+    DEPLOYMENT_STATUSES,
+    FEED_STATUSES,
+    LIVENESS,
+)
 from assets.publishing.display import display_name
 
 QUANTILES = np.array([0.5, 0.9, 1.0])
@@ -57,6 +62,10 @@ def fleet_metrics_text(
         _Families(
             [
                 _systems(status, flake_status),
+                _systems_behind(flake_status),
+                _systems_by_liveness(status),
+                _feeds(flake_status),
+                _feeds_checked(flake_status),
                 _quantiles(
                     _behind(status, "commits_behind"),
                     "flakelag_commits_behind",
@@ -111,6 +120,61 @@ def _systems(status: pd.DataFrame, flake_status: pd.DataFrame) -> Metric:
         for name in DEPLOYMENT_STATUSES:
             family.add_metric([flake_id, flake, name], float(counts.loc[flake_id, name]))
     return family
+
+
+def _systems_behind(flake_status: pd.DataFrame) -> Metric:
+    family = GaugeMetricFamily(
+        "flakelag_systems_behind",
+        "Systems that are behind, by associated flake and by reason: who has to act.",
+        labels=["flake_id", "flake", "reason"],
+    )
+    for flake, (_, row) in zip(_labels_of(flake_status), flake_status.iterrows(), strict=True):
+        for reason in BEHIND_REASONS:
+            if pd.notna(row[f"systems_behind_{reason}"]):
+                family.add_metric([*flake, reason], float(row[f"systems_behind_{reason}"]))
+    return family
+
+
+def _systems_by_liveness(status: pd.DataFrame) -> Metric:
+    family = GaugeMetricFamily(
+        "flakelag_systems_by_liveness",
+        "Systems that have reported, by how long ago they were last seen.",
+        labels=["liveness"],
+    )
+    counts = status["liveness"].value_counts()
+    for liveness in LIVENESS:
+        family.add_metric([liveness], float(counts.get(liveness, 0)))
+    return family
+
+
+def _feeds(flake_status: pd.DataFrame) -> Metric:
+    family = GaugeMetricFamily(
+        "flakelag_feed_status",
+        "1 for how the last attempt to read the flake's repository went, 0 for how it did not.",
+        labels=["flake_id", "flake", "feed_status"],
+    )
+    for flake, found in zip(_labels_of(flake_status), flake_status["feed_status"], strict=True):
+        for feed_status in FEED_STATUSES:
+            family.add_metric([*flake, feed_status], float(found == feed_status))
+    return family
+
+
+def _feeds_checked(flake_status: pd.DataFrame) -> Metric:
+    family = GaugeMetricFamily(
+        "flakelag_feed_checked_timestamp_seconds",
+        "When the last attempt to read the flake's repository began; none where not recorded.",
+        labels=["flake_id", "flake"],
+    )
+    for flake, checked_at in zip(
+        _labels_of(flake_status), flake_status["feed_checked_at"], strict=True
+    ):
+        if pd.notna(checked_at):
+            family.add_metric(flake, checked_at.timestamp())
+    return family
+
+
+def _labels_of(flake_status: pd.DataFrame) -> list[list[str]]:
+    return [list(map(str, row)) for row in _flake_labels(flake_status).itertuples(index=False)]
 
 
 def _behind(status: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -125,6 +125,14 @@ class Dataset:
             and (column.type == INSTANT or (column.type in (TEXT, INTEGER) and not column.unit))
         ]
 
+    def with_later_columns(self, table: pa.Table) -> pa.Table:
+        """Rows that an earlier version published, with null in the columns that it lacked."""
+        for column in self.columns:
+            if column.nullable and column.name not in table.column_names:
+                table = table.append_column(column.arrow_field(), pa.nulls(len(table), column.type))
+        in_order = [name for name in self.column_names if name in table.column_names]
+        return table.select([*in_order, *sorted(set(table.column_names) - set(in_order))])
+
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 

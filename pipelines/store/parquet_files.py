@@ -94,12 +94,15 @@ def read_footer(path: Path) -> Footer:
         return footer
 
 
-def read_file(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, Footer]:
+def read_file(
+    path: Path, columns: Sequence[str] | None = None, *, may_lack: Dataset | None = None
+) -> tuple[pa.Table, Footer]:
     """Reads a published file: opened once, so always one whole version.
 
     Args:
         path: of the file.
         columns: by name, in this order; all by default.
+        may_lack: the dataset whose later columns are null where the file is from before them.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -107,11 +110,14 @@ def read_file(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Tabl
         UnreadableFileError: it is no file that `encode` made, or it is damaged.
     """
     with _open(path) as (file, footer):
-        missing = set(columns or ()) - set(file.schema_arrow.names)
-        if missing:
-            raise KeyError(f"{path} has no column {', '.join(sorted(missing))}.")
+        there = set(file.schema_arrow.names)
         with _decoding(path):
-            table = file.read(columns=columns)
+            table = file.read(columns and [name for name in columns if name in there])
+    if may_lack is not None:
+        table = may_lack.with_later_columns(table)
+    missing = set(columns or ()) - set(table.column_names)
+    if missing:
+        raise KeyError(f"{path} has no column {', '.join(sorted(missing))}.")
     return table if columns is None else table.select(columns), footer
 
 

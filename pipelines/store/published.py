@@ -72,10 +72,7 @@ def read_columns(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         # Not read_table: that would add the folder's `date` as a column.
         with pq.ParquetFile(file) as parquet:
             table = parquet.read([name for name in wanted if name in parquet.schema_arrow.names])
-        for column in (dataset[name] for name in wanted):
-            if column.nullable and column.name not in table.column_names:
-                table = table.append_column(column.name, pa.nulls(len(table), column.type))
-        return table.select(list(wanted))
+        return dataset.with_later_columns(table).select(list(wanted))
     except (OSError, KeyError, pa.ArrowException) as error:
         raise UnreadableReportsError(f"{file} can't be read: {error}") from error
 

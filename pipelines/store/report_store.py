@@ -143,6 +143,8 @@ class ReportStore:
     ) -> pa.Table:
         """Reads one published partition, always one whole version.
 
+        Columns that a later version has added are null in the days from before it.
+
         Args:
             dataset: which dataset.
             date: which day (UTC).
@@ -155,7 +157,8 @@ class ReportStore:
         """
         path = self._path(dataset, date)
         with _finding(dataset, date, path):
-            return read_file(path, columns)[0]
+            table, _ = read_file(path, columns, may_lack=dataset)
+        return table
 
     def describe(self, dataset: Dataset, date: dt.date) -> PublishedPartition:
         """Says what is published for one day, without reading its rows.

@@ -1,6 +1,7 @@
 """Publishing: what lies where, what is in a file, and what becomes of a file that is there."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.integration.store_writer import (
     stage_extract,
     versions_table,
 )
+from tests.snapshots import status_row
 
 
 def published_files(store: ReportStore) -> list[str]:
@@ -339,3 +341,24 @@ def test_staging_is_empty_once_all_is_done(store: ReportStore) -> None:
     stage_extract(store, 1)
 
     assert not [path for path in (store.root / "_store" / "staging").rglob("*") if path.is_file()]
+
+
+def test_a_day_of_an_earlier_version_is_read_with_null_in_the_later_columns(
+    store: ReportStore,
+) -> None:
+    today = SYSTEM_DEPLOYMENT_STATUS
+    earlier = replace(today, columns=tuple(c for c in today.columns if not c.nullable))
+    [row] = [status_row("web")]
+    at = row["snapshot_at"]
+    table = pa.Table.from_pylist([row], earlier.arrow_schema)
+    store.publish(earlier, DAY, table, snapshot_at=at, extracted_at=at, run_id="run")
+
+    read = store.read(today, DAY)
+    assert read.schema.equals(today.arrow_schema)
+    assert read["behind_reason"].to_pylist() == [None]
+    assert read["last_seen_at"].type == today["last_seen_at"].type
+    assert store.read(today, DAY, ["liveness", "hostname"]).to_pylist() == [
+        {"liveness": None, "hostname": "web"}
+    ]
+    with pytest.raises(KeyError, match="has no column colour"):
+        store.read(today, DAY, ["colour"])

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -6,7 +7,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
-from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.compute.vocabulary import BEHIND_REASONS, DEPLOYMENT_STATUSES, LIVENESS
 from assets.exports.openmetrics import fleet_metrics_text
 from assets.publishing.display import display_name
 
@@ -28,11 +29,21 @@ def systems(*rows: tuple[int | None, str | None, str, int | None, float | None])
         flake_id=frame["flake_id"].astype("Int64"),
         commits_behind=frame["commits_behind"].astype("Int64"),
         hours_behind=frame.pop("hours").astype("float64"),
+        liveness="alive",
     )
 
 
-def flakes(*rows: tuple[int, str]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["flake_id", "flake_name"]).astype({"flake_id": "Int64"})
+def flakes(*rows: tuple[int, str], **columns: Any) -> pd.DataFrame:
+    """Flakes of which nothing is recorded but what is given, the same for all."""
+    frame = pd.DataFrame(rows, columns=["flake_id", "flake_name"]).astype({"flake_id": "Int64"})
+    reasons = {f"systems_behind_{reason}": None for reason in BEHIND_REASONS}
+    recorded: dict[str, Any] = {
+        "feed_status": "not_recorded",
+        "feed_checked_at": pd.NaT,
+        **reasons,
+        **columns,
+    }
+    return frame.assign(**recorded)
 
 
 def text_of(status: pd.DataFrame, flake_status: pd.DataFrame) -> str:
@@ -163,3 +174,39 @@ def test_the_text_stays_within_what_node_exporter_reads() -> None:
     kinds = {line.split()[1] for line in lines if line.startswith("#")}
     assert kinds == {"HELP", "TYPE", "EOF"}
     assert {line.split()[3] for line in lines if line.startswith("# TYPE")} == {"gauge"}
+
+
+def test_systems_behind_are_counted_by_reason_where_that_is_known() -> None:
+    counts = {f"systems_behind_{reason}": 0 for reason in BEHIND_REASONS}
+    known = flakes((1, "infra"), **{**counts, "systems_behind_silent": 2})
+
+    counted = samples(text_of(systems(), known), "flakelag_systems_behind")
+
+    assert len(counted) == len(BEHIND_REASONS)
+    assert counted[labels(flake_id="1", flake="infra", reason="silent")] == 2
+    assert counted[labels(flake_id="1", flake="infra", reason="pinned")] == 0
+    assert not samples(text_of(systems(), flakes((1, "infra"))), "flakelag_systems_behind")
+
+
+def test_systems_are_counted_by_liveness_with_zeros() -> None:
+    status = systems((1, "infra", "behind", 1, 1.0), (1, "infra", "no_deployment", None, None))
+    status["liveness"] = ["silent", None]
+
+    counted = samples(text_of(status, flakes((1, "infra"))), "flakelag_systems_by_liveness")
+
+    assert counted == {
+        labels(liveness=liveness): float(liveness == "silent") for liveness in LIVENESS
+    }
+
+
+def test_a_feed_is_shown_as_it_is_and_when_it_was_tried() -> None:
+    failing = flakes((1, "infra"), feed_status="failing", feed_checked_at=SNAPSHOT_AT)
+    text = text_of(systems(), failing)
+
+    statuses = samples(text, "flakelag_feed_status")
+    assert statuses[labels(flake_id="1", flake="infra", feed_status="failing")] == 1
+    assert statuses[labels(flake_id="1", flake="infra", feed_status="current")] == 0
+    checked = samples(text, "flakelag_feed_checked_timestamp_seconds")
+    assert checked == {labels(flake_id="1", flake="infra"): SNAPSHOT_AT.timestamp()}
+    unknown = text_of(systems(), flakes((1, "infra")))
+    assert not samples(unknown, "flakelag_feed_checked_timestamp_seconds")
