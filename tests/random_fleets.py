@@ -349,13 +349,13 @@ def _in_third_generation(rng: Random, fleet: Fleet) -> Fleet:
 
 
 def _heartbeats(rng: Random, states: Sequence[State]) -> tuple[Heartbeat, ...]:
-    # Of any state, though only those of last states are read; and of clocks that run fast.
+    # Of any state, though only those of last states are read; and of clocks that run fast. Mostly
+    # shortly before an instant, so that not every host is silent.
     beats = set()
     for each in states:
-        for _ in range(rng.choice((0, 1, 1, 2))):
-            hours = rng.choice((-1, 0, 0.2, 0.25, 1, 4, 5, 24, 99))
-            when = rng.choice((each.timestamp, rng.choice(INSTANTS))) + timedelta(hours=hours)
-            beats.add(Heartbeat(each.id, when))
+        for when in rng.sample((*SNAPSHOTS[:1], *INSTANTS), rng.choice((0, 5, 15))):
+            hours = rng.choice((-5, -4, -1, -0.25, -0.2, -0.1, 0, 99))
+            beats.add(Heartbeat(each.id, when + timedelta(hours=hours)))
     beats.add(Heartbeat(404_404, at(1)))
     return tuple(_shuffled(rng, sorted(beats, key=lambda b: (b.system_state_id, b.timestamp))))
 
