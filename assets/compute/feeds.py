@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from assets.compute.encoding import category
-from assets.compute.vocabulary import FEED_STATUSES, NOT_RECORDED
+from assets.compute.vocabulary import FEED_STATUSES, NOT_RECORDED, STALE_HOURS
 
-STALE_HOURS = 2.0
 LONGEST_ERROR = 300
 """In characters."""
 

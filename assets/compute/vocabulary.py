@@ -23,6 +23,9 @@ NOT_RECORDED = "not_recorded"
 
 DEPLOYMENT_POLICIES = ("pinned", "manual", "auto_latest")
 
+STALE_HOURS = 2
+"""From how many hours after the last attempt to read it a feed is stale, unless set otherwise."""
+
 FEED_STATUSES = ("failing", "stale", "current", NOT_RECORDED)
 
 LIVENESS = ("alive", "late", "missing", "silent", NOT_RECORDED)

@@ -8,6 +8,7 @@ import pytest
 from assets.compute.vocabulary import BEHIND_REASONS
 from tests.fleets import at, nixos, state, system
 from tests.plain_reading.rows import CachePush, Commit, DerivationStatus, Fleet, Heartbeat
+from tests.plain_reading.words import Row
 from tests.unit.status_cases import BUILDS, COMMITS, READINGS, Case, Reading, T, usual
 
 STATUSES = tuple(
@@ -231,5 +232,5 @@ def test_reason(reason: str, fleet: Fleet, reading: Reading) -> None:
 )
 def test_who_is_not_behind_has_no_reason(status: str, path: str | None, reading: Reading) -> None:
     states = () if path is None else (state(1, path, at(4, 1)),)
-    expected = {"deployment_status": status, "behind_reason": None}
+    expected: Row = {"deployment_status": status, "behind_reason": None}
     Case("", fleet(system_states=states), expected).hold(reading)
