@@ -5,12 +5,15 @@ from collections.abc import Sequence
 import dagster as dg
 import pandas as pd
 
+from assets.compute.feeds import FeedRule
 from assets.compute.flake_freshness import quiet_flakes
 from assets.compute.flake_status import flake_deployment_status as summarise_flakes
 from assets.compute.fleet import frame_from_arrow
 from assets.compute.status import system_deployment_status as judge_systems
+from assets.compute.vocabulary import NOT_RECORDED
 from assets.publishing.checks import (
     COUNTS_SUM,
+    FEEDS_CURRENT,
     NO_JUMP_OF_UNKNOWN,
     NO_QUIET_FLAKE,
     FlakeCounts,
@@ -38,6 +41,7 @@ def system_deployment_status(
     context: dg.AssetExecutionContext,
     fleet: dg.ResourceParam[FleetLoader],
     reports: dg.ResourceParam[ReportStore],
+    feed_rule: dg.ResourceParam[FeedRule],
 ) -> StepEvents:
     """Judges every system as of each day of the run."""
     loaded = fleet.load(context.run)
@@ -45,7 +49,7 @@ def system_deployment_status(
 
     def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
         nonlocal unknown_before
-        status = judge_systems(loaded.timeline, day.snapshot_at, day.extracted_at)
+        status = judge_systems(loaded.timeline, day.snapshot_at, day.extracted_at, feed_rule)
         shares = UnknownShares(share_of_unknown(status["deployment_status"]), unknown_before)
         unknown_before = shares.now
         return status, [NO_JUMP_OF_UNKNOWN.on(shares)]
@@ -74,12 +78,18 @@ def _share_before(reports: ReportStore, first_day: str) -> float | None:
     deps=[*FLEET, SYSTEM_DEPLOYMENT_STATUS.name],
     group="deployment_status",
     kinds={"pandas", "parquet"},
-    checks=[*conformity_checks(FLAKE_DEPLOYMENT_STATUS), COUNTS_SUM, NO_QUIET_FLAKE],
+    checks=[
+        *conformity_checks(FLAKE_DEPLOYMENT_STATUS),
+        COUNTS_SUM,
+        FEEDS_CURRENT,
+        NO_QUIET_FLAKE,
+    ],
 )
 def flake_deployment_status(
     context: dg.AssetExecutionContext,
     fleet: dg.ResourceParam[FleetLoader],
     reports: dg.ResourceParam[ReportStore],
+    feed_rule: dg.ResourceParam[FeedRule],
 ) -> StepEvents:
     """Counts the systems of every flake as of each day of the run."""
     loaded = fleet.load(context.run)
@@ -88,10 +98,13 @@ def flake_deployment_status(
 
     def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
         status = frame_from_arrow(reports.read(SYSTEM_DEPLOYMENT_STATUS, day.date))
-        flakes = summarise_flakes(timeline, status, day.snapshot_at, day.extracted_at)
+        flakes = summarise_flakes(timeline, status, day.snapshot_at, day.extracted_at, feed_rule)
         judged = [COUNTS_SUM.on(FlakeCounts(status, flakes))]
         if day == days[-1]:
-            judged.append(NO_QUIET_FLAKE.on(quiet_flakes(timeline, day.snapshot_at)))
+            judged.append(FEEDS_CURRENT.on(flakes))
+            quiet = quiet_flakes(timeline, day.snapshot_at)
+            told = flakes.loc[flakes["feed_status"] != NOT_RECORDED, "flake_id"]
+            judged.append(NO_QUIET_FLAKE.on(quiet[~quiet["flake_id"].isin(told)]))
         return flakes, judged
 
     yield from publish_days(context, FLAKE_DEPLOYMENT_STATUS, days, reports, compute)

@@ -24,6 +24,7 @@ from pydantic import (
     field_validator,
 )
 
+from assets.compute.vocabulary import STALE_HOURS
 from assets.publishing.layout import DAGSTER_FOLDER, POSTGRES_FOLDER
 from pipelines.env_file import EnvFileError, read_env_file
 from pipelines.misspelt import meant_by
@@ -106,6 +107,12 @@ class Settings(BaseModel):
         default=15,
         le=LONGEST_PAUSE_SECONDS,
         description="Pause before the first retry of a failed extraction; it doubles each time.",
+    )
+    feed_stale_hours: PositiveFloat = Field(
+        default=STALE_HOURS,
+        le=LONGEST_HOURS,
+        description="From how many hours after the server last tried to read a flake's repository "
+        "its feed is `stale`.",
     )
     alert_webhook_url: SecretStr | None = Field(
         default=None,

@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import SecretStr
 from typing_extensions import override
 
+from assets.compute.feeds import FeedRule
 from assets.publishing.interfaces import ExtractSink, ExtractSummary, FleetSource
 from assets.publishing.loading import FleetLoader
 from assets.publishing.retries import Retries
@@ -103,11 +104,18 @@ def retries(_: dg.InitResourceContext) -> Retries:
     return Retries(read_settings().extract_retry_seconds)
 
 
+@dg.resource
+def feed_rule(_: dg.InitResourceContext) -> FeedRule:
+    """When the feed of a flake is stale: FEED_STALE_HOURS."""
+    return FeedRule(read_settings().feed_stale_hours)
+
+
 RESOURCES = {
     "reports": report_store,
     "fleet": fleet_loader,
     "fleet_database": fleet_database,
     "history": history_database,
     "retries": retries,
+    "feed_rule": feed_rule,
 }
 """The resources of the assets, by name."""

@@ -5,16 +5,17 @@ it blocks. A blocking check is judged before its dataset is published and keeps 
 published; Dagster's own blocking, which acts after the step, then also stops what is downstream.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import dagster as dg
 import pandas as pd
 
-from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.compute.vocabulary import DEPLOYMENT_STATUSES, FEED_STATUSES
 from assets.publishing.conformity import Problem, Rule
-from assets.publishing.display import display_name
+from assets.publishing.display import display_name, display_sentence
+from assets.publishing.instants import minute
 from assets.schemas import Dataset
 
 Measured = Mapping[str, int | float | str]
@@ -24,6 +25,8 @@ Subject = TypeVar("Subject")
 SMALLEST_REMAINING_SHARE = 0.5
 LARGEST_UNKNOWN_JUMP = 0.1
 EXAMPLES = 5
+LONGEST_ERROR = 100
+"""In characters: of a server's error, in a message that names several flakes."""
 
 
 @dataclass(frozen=True)
@@ -313,10 +316,49 @@ NO_JUMP_OF_UNKNOWN: Check[UnknownShares] = Check(
 )
 
 
+def judge_feeds(flakes: pd.DataFrame) -> Verdict:
+    """Fails when the last attempt to read a flake's repository failed, or is too long ago."""
+    doubtful = flakes[flakes["feed_status"].isin(["failing", "stale"])]
+    measured = {status: int((flakes["feed_status"] == status).sum()) for status in FEED_STATUSES}
+    if doubtful.empty:
+        return Verdict(True, "No feed is known to fail or to be stale.", measured)
+    named = " ".join(map(_feed_in_words, doubtful.head(EXAMPLES).to_dict("records")))
+    return Verdict(
+        False,
+        f"Latest commits can't be believed of {len(doubtful)} flake(s), nor that their systems are "
+        f"up to date. {named}",
+        measured,
+    )
+
+
+def _feed_in_words(flake: dict[Hashable, Any]) -> str:
+    """One flake of `flake_deployment_status` whose feed is failing or stale."""
+    began, error = flake["feed_checked_at"], flake["feed_error"]
+    when = "at an unknown time" if pd.isna(began) else f"at {minute(began)} UTC"
+    said = "" if pd.isna(error) else f": {display_sentence(error, LONGEST_ERROR)}"
+    if flake["feed_status"] == "failing":
+        return f"{display_name(flake['flake_name'])}: the last attempt, {when}, failed{said}."
+    return f"{display_name(flake['flake_name'])}: the last attempt began {when}{said}."
+
+
+FEEDS_CURRENT: Check[pd.DataFrame] = Check(
+    "feeds_current",
+    "The last attempt to read each flake's repository went well and is recent, where recorded.",
+    blocks=False,
+    judge=judge_feeds,
+)
+
+
 def judge_quiet_flakes(quiet: pd.DataFrame) -> Verdict:
-    """Fails when a flake has had no commit for longer than its rhythm explains."""
+    """Fails when a flake has had no commit for longer than its rhythm explains.
+
+    Args:
+        quiet: of the flakes whose feed is not recorded, those that are quiet.
+    """
     if quiet.empty:
-        return Verdict(True, "Every flake's newest commit is as recent as usual.", {"flakes": 0})
+        return Verdict(
+            True, "Every newest commit of an unrecorded feed is as recent as usual.", {"flakes": 0}
+        )
     shown = quiet.head(EXAMPLES)
     named = ", ".join(
         f"{display_name(name)} ({hours / 24:.0f} days)"
@@ -324,15 +366,16 @@ def judge_quiet_flakes(quiet: pd.DataFrame) -> Verdict:
     )
     return Verdict(
         False,
-        f"Newest commit unusually old in {len(quiet)} flake(s): {named}. Do its pushes still reach "
-        "the fleet's server?",
+        f"Newest commit unusually old in {len(quiet)} flake(s), whose feed is not recorded: "
+        f"{named}. This is inferred from the rhythm of its commits. Do its pushes still reach the "
+        "fleet's server?",
         {"flakes": len(quiet)},
     )
 
 
 NO_QUIET_FLAKE: Check[pd.DataFrame] = Check(
     "newest_commits_recent",
-    "No flake's newest commit is unusually old for its rhythm.",
+    "Where feeds are not recorded: no flake's newest commit is unusually old for its rhythm.",
     blocks=False,
     judge=judge_quiet_flakes,
 )

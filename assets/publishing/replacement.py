@@ -10,8 +10,9 @@ from enum import Enum
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.compute.vocabulary import NOT_RECORDED
 from assets.publishing.conformity import key_of, rows_in_words
-from assets.schemas.dictionary import Dataset
+from assets.schemas.dictionary import Column, Dataset
 
 EXTRACTED_AT = "extracted_at"
 """The column that alone may differ between two readings of the same facts."""
@@ -94,6 +95,8 @@ def find_loss(dataset: Dataset, published: pa.Table, candidate: pa.Table) -> str
     - a row is gone: a key that was published is not in it; or
     - a record is gone: one of `Dataset.evidence_columns` that had a value is null in the row of the
       same key; or
+    - what was known then is not known any more: one of `Dataset.known_at_reading` that had a value
+      is null or `not_recorded` in the row of the same key; or
     - records are gone: one of `Dataset.record_counts` is lower in the row of the same key.
 
     Rows, values and counts may be added, and values may change. Columns that only one of the two
@@ -105,13 +108,17 @@ def find_loss(dataset: Dataset, published: pa.Table, candidate: pa.Table) -> str
     key = list(dataset.key)
     if any(_type_of(published, name) != dataset[name].type for name in key):
         return None
-    evidence = [name for name in dataset.evidence_columns if name in published.column_names]
+    evidence = [
+        name
+        for name in dict.fromkeys((*dataset.evidence_columns, *dataset.known_at_reading))
+        if name in published.column_names
+    ]
     counts = [name for name in dataset.record_counts if name in published.column_names]
     then = published.select(key)
     now = candidate.select(key).append_column("is_there", pa.repeat(True, candidate.num_rows))
     for name in evidence:
-        then = then.append_column(f"{name} then", pc.is_valid(published[name]))
-        now = now.append_column(f"{name} now", pc.is_valid(candidate[name]))
+        then = then.append_column(f"{name} then", _is_known(published[name], dataset[name]))
+        now = now.append_column(f"{name} now", _is_known(candidate[name], dataset[name]))
     for name in counts:
         then = then.append_column(f"{name} then", published[name])
         now = now.append_column(f"{name} now", candidate[name])
@@ -133,6 +140,12 @@ def find_loss(dataset: Dataset, published: pa.Table, candidate: pa.Table) -> str
             first = key_of(dataset, lost.sort_by([(name, "ascending") for name in key]), 0)
             return f"{what} in {rows_in_words(lost.num_rows)}, the first {first}"
     return None
+
+
+def _is_known(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    if NOT_RECORDED not in (column.allowed or ()):
+        return pc.is_valid(values)
+    return pc.fill_null(pc.not_equal(values, NOT_RECORDED), fill_value=False)
 
 
 def _type_of(table: pa.Table, column: str) -> pa.DataType | None:

@@ -77,6 +77,8 @@ class Dataset:
         order_by: how the rows of a file are ordered, in words.
         record_counts: columns that count or measure records of the source, so that they fall in a
             row of a closed day only where the source has forgotten some.
+        known_at_reading: columns of what the source keeps no history of, so that a later reading
+            can no longer tell it of a closed day: it is null then, or `not_recorded`.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Dataset:
     columns: tuple[Column, ...]
     order_by: str
     record_counts: tuple[str, ...] = ()
+    known_at_reading: tuple[str, ...] = ()
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:

@@ -37,6 +37,7 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
         "and since when."
     ),
     key=("hostname",),
+    known_at_reading=("feed_status", "feed_checked_at", "last_seen_at", "liveness"),
     order_by=(
         "no_deployment, unknown, behind, up_to_date, ahead; then commits_behind descending, then "
         "hostname"
@@ -316,6 +317,10 @@ FLAKE_DEPLOYMENT_STATUS = Dataset(
     description="How the systems associated with each flake stand, and how fresh the flake is.",
     key=("flake_id",),
     record_counts=("systems_total",),
+    known_at_reading=(
+        *("feed_status", "feed_checked_at"),
+        *(f"systems_behind_{reason}" for reason in BEHIND_REASONS),
+    ),
     order_by="systems_behind descending, flake_name, flake_id",
     columns=(
         identifier("flake_id", "The flake.", derived_from=("flakes.id",)),

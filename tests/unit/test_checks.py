@@ -24,6 +24,7 @@ from assets.publishing.checks import (
     UnknownShares,
     conformity_checks,
     first_failures,
+    judge_feeds,
     judge_quarantined,
     judge_quiet_flakes,
     judge_rows_read,
@@ -257,6 +258,7 @@ def test_a_quiet_flake_is_named_with_its_age() -> None:
     verdict = judge_quiet_flakes(quiet)
     assert not verdict.passed
     assert "web (10 days)" in verdict.description
+    assert "inferred" in verdict.description
     assert verdict.measured == {"flakes": 1}
 
 
@@ -265,3 +267,34 @@ def test_of_many_days_the_first_failure_is_told() -> None:
     [told] = first_failures(NO_JUMP_OF_UNKNOWN.on(shares) for shares in verdicts)
     assert not told.verdict.passed
     assert told.verdict.measured["share_unknown"] == 0.5
+
+
+def test_a_feed_that_fails_or_is_stale_is_named_with_its_time_and_error() -> None:
+    began = pd.Timestamp("2026-03-01T10:00:30Z")
+    flakes = pd.DataFrame(
+        {
+            "flake_name": ["core", "edge\u202e", "lab", "new", "old"],
+            "feed_status": ["current", "failing", "stale", "not_recorded", "failing"],
+            "feed_checked_at": pd.Series([began, began, began, None, None]),
+            "feed_error": pd.Series(
+                [None, "no\nroute " + 300 * "x", None, None, None], dtype="str"
+            ),
+        }
+    )
+    fine = judge_feeds(flakes[flakes["feed_status"].isin(["current", "not_recorded"])])
+    assert fine.passed
+    assert fine.measured == {"failing": 0, "stale": 0, "current": 1, "not_recorded": 1}
+
+    verdict = judge_feeds(flakes)
+
+    assert not verdict.passed
+    assert verdict.measured == {"failing": 2, "stale": 1, "current": 1, "not_recorded": 1}
+    assert "3 flake(s)" in verdict.description
+    assert (
+        "edge\\u202e: the last attempt, at 2026-03-01 10:00 UTC, failed: no route xxx"
+        in verdict.description
+    )
+    assert "lab: the last attempt began at 2026-03-01 10:00 UTC." in verdict.description
+    assert "old: the last attempt, at an unknown time, failed." in verdict.description
+    assert "core" not in verdict.description
+    assert len(verdict.description) < 500

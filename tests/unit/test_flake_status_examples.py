@@ -11,6 +11,7 @@ from assets.compute.flake_status import flake_deployment_status
 from assets.compute.forges import Forge
 from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
+from assets.compute.vocabulary import BEHIND_REASONS
 from assets.schemas import FLAKE_DEPLOYMENT_STATUS
 from tests.fleets import at, commit, flake, fleet_tables, nixos, plain_rows, state, system
 from tests.plain_reading import status as plain_reading
@@ -68,6 +69,12 @@ def test_a_whole_row(reading: Reading) -> None:
             "systems_ahead": 1,
             "systems_unknown": 1,
             "systems_no_deployment": 1,
+            # No build of theirs is recorded.
+            **{f"systems_behind_{reason}": 0 for reason in BEHIND_REASONS},
+            "systems_behind_not_known": 3,
+            "feed_status": "not_recorded",
+            "feed_checked_at": None,
+            "feed_error": None,
             "commits_behind_p50": 8.0,
             "commits_behind_p90": pytest.approx(9.2),
             "commits_behind_max": 10,

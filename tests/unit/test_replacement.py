@@ -4,12 +4,20 @@ import datetime as dt
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
+from assets.compute.flake_status import flake_deployment_status
+from assets.compute.status import system_deployment_status
+from assets.compute.timeline import index_fleet
+from assets.publishing.conformity import to_arrow
 from assets.publishing.replacement import Outcome, Version, decide_publication, find_loss
 from assets.schemas import DEPLOYMENTS, FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
 from assets.schemas.dictionary import Dataset, count, identifier, instant, text
+from tests.fleets import fleet_tables
+from tests.plain_reading.rows import Fleet
+from tests.unit.status_cases import USUAL, T, usual
 
 END_OF_DAY = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 NEXT_MORNING = END_OF_DAY + dt.timedelta(hours=8)
@@ -213,3 +221,51 @@ def test_a_key_of_instants_is_compared_like_any_other() -> None:
     assert find_loss(dataset, rows(WEB), rows(later)) == (
         "the row is gone in 1 row, the first reported_at=2026-11-23 00:00:00+00:00, hostname=web"
     )
+
+
+def closed_day(extracted_at: dt.datetime, fleet: Fleet) -> dict[str, Version]:
+    """Both status datasets of the day that ended at `at(5)`, as a reading gives them."""
+    timeline = index_fleet(fleet_tables(fleet))
+    stamps = (pd.Timestamp(T), pd.Timestamp(extracted_at))
+    status = system_deployment_status(timeline, *stamps)
+    flakes = flake_deployment_status(timeline, status, *stamps)
+    frames = {SYSTEM_DEPLOYMENT_STATUS: status, FLAKE_DEPLOYMENT_STATUS: flakes}
+    return {
+        dataset.name: Version(to_arrow(dataset, frame), T, extracted_at)
+        for dataset, frame in frames.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("dataset", "what"),
+    [
+        (SYSTEM_DEPLOYMENT_STATUS, "last_seen_at is gone"),
+        (FLAKE_DEPLOYMENT_STATUS, "feed_status is gone"),
+    ],
+    ids=["systems", "flakes"],
+)
+def test_a_closed_day_keeps_what_was_only_known_then(dataset: Dataset, what: str) -> None:
+    # An error without a date: no instant and no text tells that it was known.
+    fleet = usual(flakes=(replace(USUAL.flakes[0], sync_status="error"),))
+    minute, hours = T + dt.timedelta(minutes=1), T + dt.timedelta(hours=2)
+    closed, filled_in = (closed_day(each, fleet)[dataset.name] for each in (minute, hours))
+
+    decision = decide_publication(dataset, closed, filled_in)
+
+    assert decision.outcome is Outcome.KEPT_RICHER
+    assert what in decision.reason
+    # The other way round, and where nothing was known, nothing is lost.
+    assert find_loss(dataset, filled_in.table, closed.table) is None
+    assert find_loss(dataset, filled_in.table, filled_in.table) is None
+
+
+def test_a_closed_day_keeps_the_counts_of_reasons_where_no_feed_is_recorded() -> None:
+    minute, hours = T + dt.timedelta(minutes=1), T + dt.timedelta(hours=2)
+    closed, filled_in = (
+        closed_day(each, USUAL)[FLAKE_DEPLOYMENT_STATUS.name].table for each in (minute, hours)
+    )
+
+    loss = find_loss(FLAKE_DEPLOYMENT_STATUS, closed, filled_in)
+
+    assert loss is not None
+    assert "systems_behind_nothing_to_deploy is gone" in loss
