@@ -42,7 +42,10 @@ def deployment_velocity(
     """Measures every flake's days, and keeps them where Grafana can chart them."""
     loaded = fleet.load(context.run)
     days = loaded.days(context)
-    measured = measure_velocity(loaded.tables, loaded.timeline, [day.snapshot_at for day in days])
+    snapshots_at = [day.snapshot_at for day in days]
+    measured = measure_velocity(
+        loaded.tables, loaded.timeline, snapshots_at, loaded.extracted_at
+    )
 
     def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
         flakes = frame_from_arrow(reports.read(FLAKE_DEPLOYMENT_STATUS, day.date))

@@ -77,6 +77,8 @@ class Dataset:
         order_by: how the rows of a file are ordered, in words.
         record_counts: columns that count or measure records of the source, so that they fall in a
             row of a closed day only where the source has forgotten some.
+        known_at_first: measures of what can only be read right after `snapshot_at`: a later reading
+            has null in their place.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Dataset:
     columns: tuple[Column, ...]
     order_by: str
     record_counts: tuple[str, ...] = ()
+    known_at_first: tuple[str, ...] = ()
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -114,15 +117,19 @@ class Dataset:
     def evidence_columns(self) -> list[str]:
         """The nullable columns that hold what was recorded, not a measure or a reason.
 
-        These are identifiers, text and instants outside a closed set of values. Where one of them
-        has turned null for the same row and the same instant, the source has lost the record.
+        These are identifiers, text and instants outside a closed set of values, and the measures
+        that are `known_at_first`. Where one of them has turned null for the same row and the same
+        instant, the source has lost the record.
         """
         return [
             column.name
             for column in self.columns
-            if column.nullable
-            and column.allowed is None
-            and (column.type == INSTANT or (column.type in (TEXT, INTEGER) and not column.unit))
+            if column.name in self.known_at_first
+            or (
+                column.nullable
+                and column.allowed is None
+                and (column.type == INSTANT or (column.type in (TEXT, INTEGER) and not column.unit))
+            )
         ]
 
     def __getitem__(self, name: str) -> Column:

@@ -31,6 +31,7 @@ _STATUS_AT_EACH_INSTANT = (
     "systems.flake_id",
     "systems.created_at",
     "systems.is_active",
+    "flakes.deleted_at",
 )
 _BUILDS = (
     *_DEPLOYMENTS_TRACED,
@@ -166,8 +167,10 @@ _CURRENCY = (
         "up_to_date_share",
         "share",
         "Share of `host_hours` in which the system's status at that instant is up_to_date, every "
-        "instant counted and none sampled. Time as unknown or no_deployment counts as not current. "
-        "Null where `host_hours` is 0, as before any system existed.",
+        "instant counted and none sampled, but that it takes no notice of `source_archived`: "
+        "what was the latest commit before history was rewritten stays so, in its time. Time as "
+        "unknown or no_deployment counts as not current, that of a flake from its `deleted_at` on "
+        "among it. Null where `host_hours` is 0, as before any system existed.",
         nullable=True,
         derived_from=_STATUS_AT_EACH_INSTANT,
     ),
@@ -194,6 +197,37 @@ _CURRENCY = (
             derived_from=_STATUS_AT_EACH_INSTANT,
         )
         for hours in (24, 168)
+    ),
+)
+
+_SEEN_AT_EACH_INSTANT = (
+    *_STATUS_AT_EACH_INSTANT,
+    "agent_heartbeats.system_state_id",
+    "agent_heartbeats.timestamp",
+)
+_SEEN_CURRENCY = (
+    number(
+        "seen_up_to_date_share",
+        "share",
+        "Share of `host_hours` that `up_to_date_share` counts and in which the system had been "
+        "seen less than 4 hours before. Signs of life are each state, and every instant from the "
+        "last state before `snapshot_at` to its newest heartbeat before `snapshot_at`: the agent "
+        "writes a state at each start, so it ran all that time. The heartbeats of earlier states "
+        "are not read, so it is what can be shown, and never more than `up_to_date_share`. Null "
+        "where `host_hours` is 0, where the fleet records no heartbeats, in days that were read "
+        "more than one hour after `snapshot_at`, and in days published by a version before 0.2.",
+        nullable=True,
+        derived_from=_SEEN_AT_EACH_INSTANT,
+    ),
+    *(
+        number(
+            f"seen_{share}",
+            "share",
+            f"The same of `{share}`.",
+            nullable=True,
+            derived_from=_SEEN_AT_EACH_INSTANT,
+        )
+        for share in (column.name for column in _CURRENCY[2:])
     ),
 )
 
@@ -270,6 +304,7 @@ DEPLOYMENT_VELOCITY = Dataset(
         "systems_total",
         "host_hours",
     ),
+    known_at_first=tuple(column.name for column in _SEEN_CURRENCY),
     order_by="snapshot_date, flake_name, flake_id",
     columns=(
         SYSTEM_DEPLOYMENT_STATUS["snapshot_date"],
@@ -294,6 +329,7 @@ DEPLOYMENT_VELOCITY = Dataset(
             nullable=True,
             derived_from=("system_states.hostname", "system_states.timestamp"),
         ),
+        *_SEEN_CURRENCY,
     ),
 )
 
