@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assets.compute.encoding import NOTHING, Integers, microseconds
+from assets.compute.encoding import NOTHING, Booleans, Integers, microseconds, translate
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class CommitOrder:
 
     Attributes:
         rows: by position; commit_id, flake (code), commit_hash, commit_timestamp, is_on_branch
-            (false once the history was rewritten without it), place (in the flake, counted from 0).
+            (false once the history was rewritten without it), evaluation_status (null where not
+            recorded), place (in the flake, counted from 0).
         flakes: by code, every flake that occurs anywhere, by flake_id; flake_id, flake_name (null
             where `flakes` has no such row).
     """
@@ -49,6 +50,19 @@ class CommitOrder:
         """By position, one after that of the flake's last commit."""
         sizes = self.rows.groupby("flake")["place"].transform("size")
         return np.asarray(self.starts + sizes, np.int64)
+
+    @cached_property
+    def count_on_branch(self) -> Integers:
+        """By position, how many commits up to and with it are on their branches, of all flakes."""
+        return np.cumsum(self._is_on_branch, dtype=np.int64)
+
+    @cached_property
+    def on_branch(self) -> Integers:
+        """Positions of the commits that are on their branches.
+
+        So `on_branch[count_on_branch[position]]` is the next one on the branch after a position.
+        """
+        return np.flatnonzero(self._is_on_branch)
 
     def flake_codes(self, flake_ids: "pd.Series[Any]") -> Integers:
         """The code of each flake id, `NOTHING` for null and where it does not occur."""
@@ -81,9 +95,21 @@ class CommitOrder:
         return np.asarray(last.sort_index(), np.int64)
 
     def latest(self, instant: int) -> Integers:
-        """By flake code, the flake's last commit made before the instant, or `NOTHING`."""
+        """By flake code, the last commit on the branch made before the instant, or `NOTHING`."""
         codes = self.flakes.index.to_numpy()
-        return self.last_before(codes, np.full(len(codes), instant))
+        last = self.last_before(codes, np.full(len(codes), instant))
+        return translate(last, self._last_on_branch)
+
+    @cached_property
+    def _is_on_branch(self) -> Booleans:
+        return np.asarray(self.rows["is_on_branch"], np.bool_)
+
+    @cached_property
+    def _last_on_branch(self) -> Integers:
+        """By position, the last commit of the flake on the branch up to it, or `NOTHING`."""
+        positions = np.where(self._is_on_branch, np.arange(len(self.rows)), NOTHING)
+        last = np.maximum.accumulate(positions)
+        return np.where(last < self.starts, NOTHING, last)
 
     @cached_property
     def _ids(self) -> "pd.Index[Any]":
@@ -111,6 +137,7 @@ def order_commits(
             "commit_hash": commits["git_commit_hash"],
             "commit_timestamp": commits["commit_timestamp"],
             "is_on_branch": ~commits["source_archived"].fillna(value=False).astype("bool"),
+            "evaluation_status": commits["evaluation_status"],
         }
     ).sort_values(["flake", "commit_timestamp", "commit_id"], ignore_index=True)
     rows["place"] = rows.groupby("flake").cumcount()

@@ -13,7 +13,7 @@ QUIET_AFTER_USUAL_GAPS = 5
 
 
 def quiet_flakes(timeline: FleetTimeline, snapshot_at: pd.Timestamp) -> pd.DataFrame:
-    """The flakes whose newest visible commit is unusually old.
+    """The flakes whose newest visible commit on the branch is unusually old.
 
     Unusual is an age of over a week and over five times the 90th percentile of the gaps between the
     flake's visible commits. Flakes with fewer than five visible commits are never unusual.
@@ -24,6 +24,7 @@ def quiet_flakes(timeline: FleetTimeline, snapshot_at: pd.Timestamp) -> pd.DataF
     instant = instant_microseconds(snapshot_at)
     commits = timeline.commits
     made = pd.DataFrame({"flake": commits.flake, "made_at": commits.timestamps})
+    made = made.iloc[commits.on_branch]
     made = made[made["made_at"] < instant].assign(hours=made["made_at"] / MICROSECONDS_PER_HOUR)
     made["gap"] = made.groupby("flake")["hours"].diff()
     by_flake = made.groupby("flake")

@@ -8,12 +8,15 @@ from assets.compute.encoding import (
     in_microseconds,
     instant_microseconds,
 )
+from assets.compute.evidence import is_known_at
+from assets.compute.feeds import USUAL_FEED_RULE, FeedRule, feeds
 from assets.compute.quantiles import quantiles
 from assets.compute.status import current_commits
 from assets.compute.timeline import FleetTimeline
-from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.compute.vocabulary import BEHIND_REASONS, DEPLOYMENT_STATUSES
 
 _SYSTEMS = ["systems_total", *(f"systems_{name}" for name in DEPLOYMENT_STATUSES)]
+_REASONS = [f"systems_behind_{reason}" for reason in BEHIND_REASONS]
 _QUANTILES = {0.5: "commits_behind_p50", 0.9: "commits_behind_p90", 1.0: "commits_behind_max"}
 
 
@@ -22,6 +25,7 @@ def flake_deployment_status(
     status: pd.DataFrame,
     snapshot_at: pd.Timestamp,
     extracted_at: pd.Timestamp,
+    feed_rule: FeedRule = USUAL_FEED_RULE,
 ) -> pd.DataFrame:
     """Summarises one snapshot of `system_deployment_status` by associated flake.
 
@@ -30,11 +34,13 @@ def flake_deployment_status(
         status: the snapshot, one row a hostname.
         snapshot_at: its T.
         extracted_at: when the tables were read.
+        feed_rule: when the feed of a flake is stale.
 
     Returns:
         One row a flake, those with most systems behind first. Columns as in
         `assets.schemas.FLAKE_DEPLOYMENT_STATUS`. Systems without an associated flake are in no row.
     """
+    is_known = is_known_at(snapshot_at, extracted_at)
     flakes = timeline.flakes[["id", "name", "repo_url"]]
     flakes = flakes.set_axis(["flake_id", "flake_name", "repo_url"], axis="columns")
     flakes = flakes.astype({"flake_id": "int64"})
@@ -43,9 +49,12 @@ def flake_deployment_status(
         .join(_quantiles_of_commits_behind(status), on="flake_id")
         .join(_latest_commits(timeline, snapshot_at), on="flake_id")
         .join(_live_commits(timeline, status), on="flake_id")
+        .join(feeds(timeline.flakes, snapshot_at, feed_rule, is_known=is_known), on="flake_id")
     )
-    counts = [*_SYSTEMS, "live_commit_count"]
+    counts = [*_SYSTEMS, *_REASONS, "live_commit_count"]
     rows[counts] = rows[counts].fillna(0).astype("int64")
+    if not is_known:
+        rows = rows.assign(**dict.fromkeys(_REASONS, None))
     return (
         rows.sort_values(
             ["systems_behind", "flake_name", "flake_id"], ascending=[False, True, True]
@@ -60,10 +69,12 @@ def flake_deployment_status(
 
 
 def _count_systems(status: pd.DataFrame) -> pd.DataFrame:
-    """By flake_id, how many systems there are in all and of each status."""
+    """By flake_id, how many systems there are in all, of each status, and behind by reason."""
     counted = pd.DataFrame({"systems_total": status["flake_id"].notna()})
     for name in DEPLOYMENT_STATUSES:
         counted[f"systems_{name}"] = status["deployment_status"] == name
+    for reason in BEHIND_REASONS:
+        counted[f"systems_behind_{reason}"] = status["behind_reason"] == reason
     return counted.groupby(status["flake_id"]).sum()
 
 

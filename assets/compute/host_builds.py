@@ -20,6 +20,7 @@ from assets.compute.encoding import (
     find_text,
     text_chunks,
     text_codes,
+    translate,
     without_blank,
 )
 from assets.compute.fleet import FleetTables
@@ -27,14 +28,14 @@ from assets.compute.ranges import Segments, ends_before
 
 
 @dataclass(frozen=True)
-class _BuiltCommits:
-    """The commits that were built for each configuration, in commit order."""
+class _Commits:
+    """Some commits of each configuration, in commit order."""
 
     positions: Integers
     _segments: Segments
 
     @classmethod
-    def of(cls, builds: pd.DataFrame, configuration_count: int) -> "_BuiltCommits":
+    def of(cls, builds: pd.DataFrame, configuration_count: int) -> "_Commits":
         """From rows by (configuration, position), each once."""
         segments = Segments.of(builds["configuration"].to_numpy(), configuration_count)
         return cls(builds["position"].to_numpy(), segments)
@@ -46,6 +47,56 @@ class _BuiltCommits:
             self.positions, starts[configurations], ends[configurations], positions + 1
         )
 
+    def last_rows(self, configurations: Integers, positions: Integers) -> Integers:
+        """The row of each configuration's last commit up to the position, or `NOTHING`."""
+        end = self.rows_through(configurations, positions)
+        return np.where(end > self._segments.starts[configurations], end - 1, NOTHING)
+
+    def last(self, configurations: Integers, positions: Integers) -> Integers:
+        """Each configuration's last commit up to the position, or `NOTHING`."""
+        return translate(self.last_rows(configurations, positions), self.positions)
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """The commits that have an output for each configuration, and where it changes.
+
+    Attributes:
+        commits: in commit order.
+        on_branch_up_to: by row, how many of the rows up to and with it are on the branch.
+        changes_up_to: by row, how many rows on the branch up to it have another output than the row
+            on the branch before; of a row that is on the branch.
+        changes_before: by row, the same, where the next row on the branch is compared with it.
+    """
+
+    commits: _Commits
+    on_branch_up_to: Integers
+    changes_up_to: Integers
+    changes_before: Integers
+
+    @classmethod
+    def of(
+        cls, builds: pd.DataFrame, outputs: pa.ChunkedArray, configuration_count: int
+    ) -> "_Outputs":
+        """From rows by (configuration, position), each once; a row label is an index of outputs."""
+        is_on_branch = builds["is_on_branch"].to_numpy()
+        up_to = np.cumsum(is_on_branch, dtype=np.int64)
+        on_branch = np.flatnonzero(is_on_branch)
+        has_next = up_to < len(on_branch)
+        # What is compared across the end of a configuration is never asked for.
+        output = outputs.take(pa.array(builds.index[on_branch]))
+        differs = np.zeros(len(builds), np.bool_)
+        differs[on_branch[:-1]] = pc.not_equal(output[1:], output[:-1]).to_numpy()
+        aside = np.flatnonzero(~is_on_branch & has_next)
+        differs[aside] = pc.not_equal(
+            outputs.take(pa.array(builds.index[aside])), output.take(pa.array(up_to[aside]))
+        ).to_numpy()
+        following = np.cumsum(differs & is_on_branch, dtype=np.int64)
+        changes = following - (differs & is_on_branch)
+        before = np.zeros(len(builds), np.int64)
+        before[has_next] = changes[on_branch[up_to[has_next]]] - differs[has_next]
+        return cls(_Commits.of(builds, configuration_count), up_to, changes, before)
+
 
 @dataclass(frozen=True)
 class HostBuilds:
@@ -56,9 +107,12 @@ class HostBuilds:
     """
 
     names: pa.Array
-    _outputs: _BuiltCommits
-    _changes_up_to: Integers
-    _successes: _BuiltCommits | None
+    _order: CommitOrder
+    _outputs: _Outputs
+    _newest: _Commits
+    _newest_status_ids: "pd.Series[int]"
+    _built: _Commits | None
+    _deployable: _Commits | None
 
     def configurations(self, names: pa.Array) -> Integers:
         """The code of each name, `NOTHING` where nothing was ever built for it."""
@@ -73,30 +127,76 @@ class HostBuilds:
             configurations: codes.
             first: positions of the first commits of the flakes.
             current: positions in the same flakes.
-            latest: positions in the same flakes.
+            latest: positions in the same flakes, on their branches.
 
         Returns:
-            One row a system. `effective` (Int64): how many commits in (current, latest] have
-            another output than the commit before; null unless each in [current, latest] has one.
-            `deployable` (Int64): how many of them were built; null where build results
-            are not recorded. `latest_deployable`: position of the last such commit of the flake up
-            to latest, `NOTHING` if there is none.
+            One row a system, all of commits on the branch. `effective` (Int64): how many commits in
+            (current, latest] have another output than the one before, the first of them than
+            current; null unless current and each of them has one. `deployable` (Int64): how many of
+            them were built; null where build results are not recorded. `latest_deployable`:
+            position of the last such commit of the flake up to latest, `NOTHING` if there is none.
         """
-        through = np.maximum(current, latest)
-        before = self._outputs.rows_through(configurations, current - 1)
-        end = self._outputs.rows_through(configurations, through)
-        known = end - before == through - current + 1
-        changes = pd.Series(pd.NA, range(len(known)), "Int64")
-        changes[known] = self._changes_up_to[end[known] - 1] - self._changes_up_to[before[known]]
-        compared = pd.DataFrame({"effective": changes, "deployable": pd.NA})
+        compared = pd.DataFrame(
+            {"effective": self._effective(configurations, current, latest), "deployable": pd.NA}
+        )
         compared["latest_deployable"] = NOTHING
-        if self._successes is not None:
-            end = self._successes.rows_through(configurations, latest)
-            newer = end - self._successes.rows_through(configurations, current)
-            exists = end > self._successes.rows_through(configurations, first - 1)
+        if self._built is not None:
+            end = self._built.rows_through(configurations, latest)
+            newer = end - self._built.rows_through(configurations, current)
+            exists = end > self._built.rows_through(configurations, first - 1)
             compared["deployable"] = np.maximum(newer, 0)
-            compared.loc[exists, "latest_deployable"] = self._successes.positions[end[exists] - 1]
+            compared.loc[exists, "latest_deployable"] = self._built.positions[end[exists] - 1]
         return compared.astype({"deployable": "Int64"})
+
+    def _effective(
+        self, configurations: Integers, current: Integers, latest: Integers
+    ) -> "pd.Series[int]":
+        outputs, on_branch = self._outputs, self._order.count_on_branch
+        row = outputs.commits.rows_through(configurations, current - 1)
+        is_known = row < outputs.commits.rows_through(configurations, current)
+        changes = pd.Series(pd.NA, range(len(row)), "Int64")
+        changes[is_known] = 0
+        counted = translate(latest, on_branch) - translate(current, on_branch)
+        behind = np.flatnonzero(is_known & (current < latest))
+        row, counted = row[behind], counted[behind]
+        last = outputs.commits.rows_through(configurations[behind], latest[behind]) - 1
+        is_complete = outputs.on_branch_up_to[last] - outputs.on_branch_up_to[row] == counted
+        changed = outputs.changes_up_to[last] - outputs.changes_before[row]
+        changes[behind] = pd.array(changed, "Int64")
+        changes[behind[~is_complete]] = pd.NA
+        return changes
+
+    @property
+    def results_are_recorded(self) -> bool:
+        """Whether the fleet says how builds ended."""
+        return self._built is not None
+
+    def last_evaluated(self, configurations: Integers, through: Integers) -> Integers:
+        """The last commit on the branch up to a position that has a derivation, or `NOTHING`."""
+        return self._newest.last(configurations, through)
+
+    def last_built(self, configurations: Integers, through: Integers) -> Integers:
+        """The last commit on the branch up to a position with a built one, or `NOTHING`."""
+        return _last(self._built, configurations, through)
+
+    def last_deployable(self, configurations: Integers, through: Integers) -> Integers:
+        """The last commit on the branch up to a position that can be deployed, or `NOTHING`.
+
+        One derivation of it is built and, where pushes are recorded, was pushed to a cache.
+        """
+        return _last(self._deployable, configurations, through)
+
+    def newest_status_ids(self, configurations: Integers, positions: Integers) -> "pd.Series[int]":
+        """The status of the newest derivation of each commit on the branch; null for none."""
+        row = self._newest.last_rows(configurations, positions)
+        row = np.where(translate(row, self._newest.positions) == positions, row, NOTHING)
+        return self._newest_status_ids.reindex(row).reset_index(drop=True)
+
+
+def _last(commits: _Commits | None, configurations: Integers, through: Integers) -> Integers:
+    if commits is None:
+        return np.full(len(through), NOTHING, np.int64)
+    return commits.last(configurations, through)
 
 
 def index_host_builds(tables: FleetTables, commits: CommitOrder) -> HostBuilds:
@@ -105,15 +205,20 @@ def index_host_builds(tables: FleetTables, commits: CommitOrder) -> HostBuilds:
     configuration, names = text_codes(derivations["derivation_name"])
     # In chunks, because to join hundreds of megabytes takes longer than what follows.
     outputs = pc.coalesce(
-        *(without_blank(text_chunks(derivations[c])) for c in ("store_path", "derivation_path"))
+        *(
+            without_blank(text_chunks(derivations[name]))
+            for name in ("store_path", "expected_store_path", "derivation_path")
+        )
     )
+    position = commits.positions(derivations["commit_id"])
     builds = pd.DataFrame(
         {
             "configuration": configuration,
-            "position": commits.positions(derivations["commit_id"]),
+            "position": position,
             "derivation_id": derivations["id"].astype("int64"),
             "status_id": derivations["status_id"],
             "has_output": pc.is_valid(outputs).to_numpy(),
+            "is_on_branch": translate(position, commits.rows["is_on_branch"].to_numpy()) == 1,
         }
     )
     key = ["configuration", "position"]
@@ -122,17 +227,22 @@ def index_host_builds(tables: FleetTables, commits: CommitOrder) -> HostBuilds:
     builds = builds.sort_values([*key, "derivation_id"])
 
     # Left out before the last one is taken: an evaluation without a path hides no output.
-    built = builds[builds["has_output"]].drop_duplicates(key, keep="last")
-    follows = built.groupby("configuration")["position"].diff() == 1
-    output = outputs.take(pa.array(built.index))
-    differs = np.ones(len(built), np.bool_)
-    differs[1:] = pc.not_equal(output[1:], output[:-1]).to_numpy()
-    successes = None
+    with_output = builds[builds["has_output"]].drop_duplicates(key, keep="last")
+    builds = builds[builds["is_on_branch"]]
+    newest = builds.drop_duplicates(key, keep="last")
+    built = deployable = None
     if tables.derivation_statuses is not None:
-        successes = builds[builds["status_id"].isin(tables.built_status_ids)].drop_duplicates(key)
+        builds = builds[builds["status_id"].isin(tables.built_status_ids)]
+        built = deployable = _Commits.of(builds.drop_duplicates(key), len(names))
+        if tables.cache_push_jobs is not None:
+            pushed = builds["derivation_id"].isin(tables.cache_push_jobs["derivation_id"])
+            deployable = _Commits.of(builds[pushed].drop_duplicates(key), len(names))
     return HostBuilds(
         names=names,
-        _outputs=_BuiltCommits.of(built, len(names)),
-        _changes_up_to=np.cumsum(np.asarray(follows & differs), dtype=np.int64),
-        _successes=None if successes is None else _BuiltCommits.of(successes, len(names)),
+        _order=commits,
+        _outputs=_Outputs.of(with_output, outputs, len(names)),
+        _newest=_Commits.of(newest, len(names)),
+        _newest_status_ids=newest["status_id"].reset_index(drop=True),
+        _built=built,
+        _deployable=deployable,
     )

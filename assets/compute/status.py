@@ -17,6 +17,8 @@ from assets.compute.encoding import (
     text_chunks,
     translate,
 )
+from assets.compute.evidence import evidence, is_known_at
+from assets.compute.feeds import USUAL_FEED_RULE, FeedRule
 from assets.compute.timeline import FleetTimeline
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
 
@@ -27,6 +29,7 @@ _DESCRIPTIONS = {
     "derivation_without_commit": "Deployed derivation is not linked to a commit",
     "flake_mismatch": "Deployed commit belongs to another flake than the system is registered to",
     "flake_unusable": "Associated flake's own row can't be used",
+    "flake_deleted": "Associated flake has been deleted",
     "flake_has_no_commits": "Associated flake has no commit yet",
     "up_to_date": "Running latest commit",
     "ahead": "Running newer commit than expected",
@@ -34,7 +37,10 @@ _DESCRIPTIONS = {
 
 
 def system_deployment_status(
-    timeline: FleetTimeline, snapshot_at: pd.Timestamp, extracted_at: pd.Timestamp
+    timeline: FleetTimeline,
+    snapshot_at: pd.Timestamp,
+    extracted_at: pd.Timestamp,
+    feed_rule: FeedRule = USUAL_FEED_RULE,
 ) -> pd.DataFrame:
     """The deployment status of every system at `snapshot_at`.
 
@@ -42,6 +48,7 @@ def system_deployment_status(
         timeline: the fleet.
         snapshot_at: T; only what lies before it is visible.
         extracted_at: when the tables were read.
+        feed_rule: when the feed of a flake is stale.
 
     Returns:
         One row a hostname, in triage order: no_deployment, unknown, behind, up_to_date, ahead; then
@@ -53,7 +60,16 @@ def system_deployment_status(
     in_order = systems.sort_values(
         ["status", "commits_behind", "host"], ascending=[True, False, True], ignore_index=True
     )
-    return _describe(timeline, in_order, snapshot_at).assign(
+    described = _describe(timeline, in_order, snapshot_at)
+    believed = evidence(
+        timeline,
+        in_order.assign(effective=described["commits_behind_effective"]),
+        snapshot_at,
+        feed_rule,
+        is_known=is_known_at(snapshot_at, extracted_at),
+    )
+    return described.assign(
+        **believed,
         snapshot_date=(snapshot_at - pd.Timedelta(1, "us")).date(),
         snapshot_at=snapshot_at.as_unit("us"),
         extracted_at=extracted_at.as_unit("us"),
@@ -105,7 +121,7 @@ def systems_by_host(timeline: FleetTimeline, status: pd.DataFrame) -> pd.DataFra
 def _systems_with_a_row(timeline: FleetTimeline, instant: pd.Timestamp) -> pd.DataFrame:
     """One row a system: its host, as which it is registered, and its last report.
 
-    A system without a report has path `NOTHING`.
+    A system without a report has path and report `NOTHING`.
     """
     hosts, is_registered = timeline.hosts, timeline.is_registered(instant)
     reports = timeline.states.last_before(instant)
@@ -124,7 +140,8 @@ def _systems_with_a_row(timeline: FleetTimeline, instant: pd.Timestamp) -> pd.Da
             "configuration": configuration,
         }
     )[has_row].join(reports)
-    return systems.fillna({"path": NOTHING}).astype({"path": "int64"})
+    codes = ["path", "report"]
+    return systems.fillna(dict.fromkeys(codes, NOTHING)).astype(dict.fromkeys(codes, "int64"))
 
 
 def _judge(timeline: FleetTimeline, systems: pd.DataFrame, instant: pd.Timestamp) -> pd.DataFrame:
@@ -137,7 +154,7 @@ def _judge(timeline: FleetTimeline, systems: pd.DataFrame, instant: pd.Timestamp
     commits, paths = timeline.commits, timeline.paths
     path, registered_flake = (systems[c].to_numpy() for c in ("path", "registered_flake"))
     at = instant_microseconds(instant)
-    current = paths.resolve(path, registered_flake, np.full(len(systems), at))
+    current = paths.resolve_by_branch(path, registered_flake, np.full(len(systems), at))
     current_flake = translate(current, commits.flake)
     is_unusable = systems["is_unusable"].to_numpy()
     flake = np.where(registered_flake == NOTHING, current_flake, registered_flake)
@@ -152,6 +169,7 @@ def _judge(timeline: FleetTimeline, systems: pd.DataFrame, instant: pd.Timestamp
             current == NOTHING,
             current_flake != flake,
             np.isin(flake, timeline.unusable_flakes),
+            (flake != NOTHING) & (translate(flake, timeline.deleted_at) <= at),
             latest == NOTHING,
         ],
         [0, NOTHING, *range(1, len(UNKNOWN_REASONS))],
@@ -159,6 +177,9 @@ def _judge(timeline: FleetTimeline, systems: pd.DataFrame, instant: pd.Timestamp
     )
     is_counted = has_state & (reason == NOTHING)
     is_behind = is_counted & (current < latest)
+    counted = translate(latest, commits.count_on_branch) - translate(
+        current, commits.count_on_branch
+    )
     # In the order of DEPLOYMENT_STATUSES.
     told = [~has_state & ~is_unusable, reason != NOTHING, is_behind, current == latest]
     status = np.select(told, range(len(told)), default=len(told))
@@ -169,7 +190,7 @@ def _judge(timeline: FleetTimeline, systems: pd.DataFrame, instant: pd.Timestamp
         reason=category(reason, UNKNOWN_REASONS),
         status=category(status, DEPLOYMENT_STATUSES),
         is_counted=is_counted,
-        commits_behind=np.where(is_behind, latest - current, 0),
+        commits_behind=np.where(is_behind, counted, 0),
     )
 
 
@@ -178,8 +199,9 @@ def _describe(
 ) -> pd.DataFrame:
     commits = timeline.commits
     current, latest = (systems[c].to_numpy() for c in ("current", "latest"))
-    is_behind = systems["status"] == "behind"
-    next_commit = np.where(is_behind, current + 1, NOTHING)
+    is_behind = systems["status"].to_numpy() == "behind"
+    next_commit = np.full(len(systems), NOTHING)
+    next_commit[is_behind] = commits.on_branch[commits.count_on_branch[current[is_behind]]]
     behind_since = rows_at(commits.rows[["commit_timestamp"]], next_commit)["commit_timestamp"]
     dated = commits.rows[["commit_hash", "commit_timestamp"]]
     current_commit, latest_commit = rows_at(dated, current), rows_at(dated, latest)

@@ -14,7 +14,32 @@ UNKNOWN_REASONS = (
     "derivation_without_commit",
     "flake_mismatch",
     "flake_unusable",
+    "flake_deleted",
     "flake_has_no_commits",
+)
+
+NOT_RECORDED = "not_recorded"
+"""Of what the fleet database does not say, or no longer says of a day of the past."""
+
+FEED_STATUSES = ("failing", "stale", "current", NOT_RECORDED)
+
+LIVENESS = ("alive", "late", "missing", "silent", NOT_RECORDED)
+
+# In the order in which they are tried.
+BEHIND_REASONS = (
+    "nothing_to_deploy",
+    "silent",
+    "pinned",
+    "not_applied",
+    "awaiting_release",
+    "rolling_out",
+    "not_cached",
+    "evaluation_failed",
+    "not_evaluated",
+    "build_failed",
+    "not_built",
+    "not_in_flake",
+    "not_known",
 )
 
 DEPLOYMENT_KINDS = ("initial", "upgrade", "rollback", "rebuild", "flake_change", "untraced")

@@ -156,6 +156,12 @@ DERIVATION_STATUSES = Dataset(
     columns=(
         identifier("id", "Primary key of the status."),
         text("name", "Name of the status."),
+        flag(
+            "is_terminal",
+            "Whether nothing more is done for a derivation of this status; null where the source "
+            "does not say.",
+            nullable=True,
+        ),
         flag("is_success", "Whether a derivation of this status was built successfully."),
     ),
 )

@@ -1,6 +1,12 @@
 """The status datasets: where each system, and each flake, stands at one instant."""
 
-from assets.compute.vocabulary import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
+from assets.compute.vocabulary import (
+    BEHIND_REASONS,
+    DEPLOYMENT_STATUSES,
+    FEED_STATUSES,
+    LIVENESS,
+    UNKNOWN_REASONS,
+)
 from assets.schemas.dictionary import (
     DATE,
     Column,
@@ -60,13 +66,33 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
             allowed=UNKNOWN_REASONS,
             derived_from=("derivations.commit_id", "commits.flake_id", "systems.flake_id"),
         ),
+        text(
+            "behind_reason",
+            "Why a system that is behind is not up to date, and so who has to act; null unless "
+            "behind, and for a day filled in later.",
+            nullable=True,
+            allowed=BEHIND_REASONS,
+            derived_from=(
+                "derivations.status_id",
+                "derivation_statuses.name",
+                "cache_push_jobs.completed_at",
+                "commits.evaluation_status",
+                "systems.deployment_policy",
+                "systems.desired_target",
+                "agent_heartbeats.timestamp",
+            ),
+        ),
         count(
             "commits_behind",
             "commits",
-            "Visible commits of the flake after the current one; 0 for up_to_date and ahead, null "
-            "for unknown and no_deployment.",
+            "Visible commits of the flake's branch after the current one; 0 for up_to_date and "
+            "ahead, null for unknown and no_deployment.",
             nullable=True,
-            derived_from=("commits.commit_timestamp", "commits.flake_id"),
+            derived_from=(
+                "commits.commit_timestamp",
+                "commits.flake_id",
+                "commits.source_archived",
+            ),
         ),
         count(
             "commits_behind_effective",
@@ -75,7 +101,11 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
             "output than the commit before; 0 means that deploying would change nothing. Null "
             "where the current or any counted commit has no derivation for this host.",
             nullable=True,
-            derived_from=("derivations.store_path", "derivations.derivation_path"),
+            derived_from=(
+                "derivations.store_path",
+                "derivations.expected_store_path",
+                "derivations.derivation_path",
+            ),
         ),
         count(
             "commits_behind_deployable",
@@ -86,6 +116,15 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
             nullable=True,
             derived_from=("derivations.status_id", "derivation_statuses.is_success"),
         ),
+        count(
+            "commits_behind_branch",
+            "commits",
+            "Commits of the branch after the current one as git counts them, merges included. Null "
+            "for unknown and no_deployment, where that is not recorded, and for a day filled in "
+            "later.",
+            nullable=True,
+            derived_from=("flake_branch_commit_snapshot.position", "flakes.snapshot_ready_at"),
+        ),
         number(
             "hours_behind",
             "hours",
@@ -95,7 +134,8 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
         ),
         instant(
             "behind_since",
-            "Timestamp of the first commit after the current one; null unless behind.",
+            "Timestamp of the first commit of the branch after the current one; null unless "
+            "behind.",
             nullable=True,
             derived_from=("commits.commit_timestamp",),
         ),
@@ -134,10 +174,10 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
         ),
         text(
             "latest_commit_hash",
-            "Git hash of the last visible commit of the associated flake.",
+            "Git hash of the last visible commit of the associated flake's branch.",
             nullable=True,
             repeated=True,
-            derived_from=("commits.git_commit_hash",),
+            derived_from=("commits.git_commit_hash", "commits.source_archived"),
         ),
         instant(
             "latest_commit_timestamp",
@@ -146,9 +186,23 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
             derived_from=("commits.commit_timestamp",),
         ),
         text(
+            "feed_status",
+            "How the last attempt to read the flake's repository went: whether "
+            "`latest_commit_hash` can be believed. Null without a flake.",
+            nullable=True,
+            allowed=FEED_STATUSES,
+            derived_from=("flakes.sync_status", "flakes.last_sync_at"),
+        ),
+        instant(
+            "feed_checked_at",
+            "When that attempt began; null where not recorded, and for a day filled in later.",
+            nullable=True,
+            derived_from=("flakes.last_sync_at",),
+        ),
+        text(
             "latest_deployable_commit_hash",
-            "Git hash of the last visible commit of the associated flake that has a built `nixos` "
-            "derivation of this host. Null where there is none or build results are "
+            "Git hash of the last visible commit of the associated flake's branch that has a built "
+            "`nixos` derivation of this host. Null where there is none or build results are "
             "not recorded.",
             nullable=True,
             repeated=True,
@@ -180,6 +234,20 @@ SYSTEM_DEPLOYMENT_STATUS = Dataset(
             nullable=True,
             derived_from=("system_states.timestamp",),
         ),
+        instant(
+            "last_seen_at",
+            "Last visible report or heartbeat of the system, whichever is later; null for "
+            "no_deployment and for a day filled in later.",
+            nullable=True,
+            derived_from=("system_states.timestamp", "agent_heartbeats.timestamp"),
+        ),
+        text(
+            "liveness",
+            "How long before `snapshot_at` that was; null where the system never reported.",
+            nullable=True,
+            allowed=LIVENESS,
+            derived_from=("agent_heartbeats.timestamp",),
+        ),
         flag("is_registered", "Whether the hostname is a registered system."),
         text(
             "environment",
@@ -204,6 +272,18 @@ SYSTEM_COUNTS = (
         count(f"systems_{status}", "systems", f"Of these, {status}.", derived_from=_STATUSES)
         for status in ("up_to_date", "behind", "ahead", "unknown", "no_deployment")
     ),
+)
+
+_REASON_COUNTS = tuple(
+    count(
+        f"systems_behind_{reason}",
+        "systems",
+        f"Of the systems that are behind, those whose `behind_reason` is {reason}; null for a day "
+        "filled in later.",
+        nullable=True,
+        derived_from=(_ASSOCIATED, f"{SYSTEM_DEPLOYMENT_STATUS.name}.behind_reason"),
+    )
+    for reason in BEHIND_REASONS
 )
 
 COMMITS_BEHIND_QUANTILES = (
@@ -242,10 +322,11 @@ FLAKE_DEPLOYMENT_STATUS = Dataset(
         text("flake_name", "Name of the flake; not unique.", derived_from=("flakes.name",)),
         text("repo_url", "URL of the flake's repository.", derived_from=("flakes.repo_url",)),
         *SYSTEM_COUNTS,
+        *_REASON_COUNTS,
         *COMMITS_BEHIND_QUANTILES,
         text(
             "latest_commit_hash",
-            "Git hash of the last visible commit; null where there is none.",
+            "Git hash of the last visible commit of the branch; null where there is none.",
             nullable=True,
             derived_from=("commits.git_commit_hash",),
         ),
@@ -261,6 +342,26 @@ FLAKE_DEPLOYMENT_STATUS = Dataset(
             "From that commit to `snapshot_at`.",
             nullable=True,
             derived_from=("commits.commit_timestamp",),
+        ),
+        text(
+            "feed_status",
+            "How the last attempt to read the repository went: whether `latest_commit_hash` can "
+            "be believed.",
+            allowed=FEED_STATUSES,
+            derived_from=("flakes.sync_status", "flakes.last_sync_at"),
+        ),
+        instant(
+            "feed_checked_at",
+            "When that attempt began; null where not recorded, and for a day filled in later.",
+            nullable=True,
+            derived_from=("flakes.last_sync_at",),
+        ),
+        text(
+            "feed_error",
+            "Why an attempt failed, as the server says; at most 300 characters. Null where it says "
+            "nothing, and for a day filled in later.",
+            nullable=True,
+            derived_from=("flakes.last_sync_error",),
         ),
         count(
             "live_commit_count",

@@ -11,7 +11,14 @@ from typing import Literal
 
 from assets.schemas import OPTIONAL_TABLES, REQUIRED_TABLES, SOURCE_TABLES
 from assets.schemas.dictionary import BOOLEAN, INSTANT, INTEGER, TEXT, Column, Dataset
-from assets.schemas.source import COMMITS, DERIVATIONS, FLAKES, SYSTEM_STATES, SYSTEMS
+from assets.schemas.source import (
+    COMMITS,
+    DERIVATION_STATUSES,
+    DERIVATIONS,
+    FLAKES,
+    SYSTEM_STATES,
+    SYSTEMS,
+)
 from pipelines.fleet.connection import FleetConnection
 from pipelines.fleet.errors import FleetDatabaseMisconfigured
 
@@ -36,6 +43,7 @@ _LATER_COLUMNS = {
         (SYSTEMS.name, column)
         for column in ("system_configuration_name", "deployment_policy", "desired_target")
     ),
+    (DERIVATION_STATUSES.name, "is_terminal"),
 }
 # Ordinary table, partitioned table, view: what LOCK TABLE takes.
 _LOCKABLE_KINDS = {"r", "p", "v"}

@@ -66,6 +66,7 @@ class DerivationStatus:
     id: int
     name: str
     is_success: bool
+    is_terminal: bool | None = None
 
 
 @dataclass(frozen=True)
