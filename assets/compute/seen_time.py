@@ -18,27 +18,10 @@ KNOWN_FOR = pd.Timedelta(1, "h")
 """How long after T the heartbeats as of T can still be read: they are overwritten by later ones."""
 
 
-def days_with_heartbeats(
-    heartbeats: pd.DataFrame | None,
-    snapshots_at: Sequence[pd.Timestamp],
-    extracted_at: pd.Timestamp,
-) -> list[pd.Timestamp]:
-    """T of the days of which it can be said when each host had been seen.
-
-    Args:
-        heartbeats: None where the fleet has none.
-        snapshots_at: T of each day.
-        extracted_at: when the tables were read.
-    """
-    if heartbeats is None:
-        return []
-    return [at for at in snapshots_at if extracted_at - at <= KNOWN_FOR]
-
-
 def seen_spans(
-    states: HostStates, heartbeats: pd.DataFrame, snapshots_at: Sequence[pd.Timestamp]
-) -> pd.DataFrame:
-    """When each host had been seen less than `SEEN_WITHIN_HOURS` before, on some days.
+    states: HostStates, snapshots_at: Sequence[pd.Timestamp], extracted_at: pd.Timestamp
+) -> dict[pd.Timestamp, pd.DataFrame]:
+    """When each host had been seen less than `SEEN_WITHIN_HOURS` before, on each day.
 
     Each report is a sign of life. So is every instant from the host's last report as of T to the
     newest heartbeat of it before T: the agent reports whenever it starts, so one that sends a
@@ -46,33 +29,27 @@ def seen_spans(
 
     Args:
         states: of every host.
-        heartbeats: as staged.
-        snapshots_at: T of each day, at least one.
+        snapshots_at: T of each day, ascending; one a day.
+        extracted_at: when the tables were read.
 
     Returns:
-        One row a span, none of which touches another of its host and day: host (code); start, end:
-        microseconds, within the day and before T.
+        By T, of the days of which it can be known. One row a span, none of which touches another of
+        its host: host (code); start, end: microseconds, within the day and before T.
     """
-    windows = DayWindows.up_to(snapshots_at)
-    return pd.concat(
-        [
-            _spans_of_day(states, heartbeats, int(start), end)
-            for start, end in zip(windows.starts, windows.ends, strict=True)
-        ],
-        ignore_index=True,
-    )
+    if states.heartbeats is None:
+        return {}
+    known = [at for at in snapshots_at if extracted_at - at <= KNOWN_FOR]
+    return {at: _spans_before(states, at) for at in known}
 
 
-def _spans_of_day(
-    states: HostStates, heartbeats: pd.DataFrame, day_starts: int, snapshot_at: pd.Timestamp
-) -> pd.DataFrame:
+def _spans_before(states: HostStates, snapshot_at: pd.Timestamp) -> pd.DataFrame:
     lasting, ends = SEEN_WITHIN_HOURS * MICROSECONDS_PER_HOUR, instant_microseconds(snapshot_at)
+    [day_starts] = DayWindows.up_to([snapshot_at]).starts
     reported_at = microseconds(states.reports["timestamp"])
     counts = (reported_at > day_starts - lasting) & (reported_at < ends)
     reported = pd.DataFrame({"host": states.reports["host"], "start": reported_at})[counts]
     last = states.last_before(snapshot_at)
-    visible = heartbeats[heartbeats["timestamp"] < snapshot_at]
-    newest = visible.groupby("system_state_id")["timestamp"].max().reindex(last["state_id"])
+    newest = states.last_heartbeats(snapshot_at).reindex(last["report"])
     heard = pd.DataFrame(
         {
             "host": last.index,

@@ -24,7 +24,7 @@ from assets.compute.fleet import FleetTables
 from assets.compute.lead_times import PAIRS_AT_ONCE, LivePairs, live_pairs
 from assets.compute.quantiles import quantiles
 from assets.compute.running_commits import PIECES_AT_ONCE
-from assets.compute.seen_time import days_with_heartbeats, seen_spans
+from assets.compute.seen_time import seen_spans
 from assets.compute.timeline import FleetTimeline
 
 _OF_STATUS = [
@@ -117,11 +117,7 @@ def measure_velocity(
             [measure_velocity(tables, timeline, part, extracted_at, **bounds) for part in parts],
             ignore_index=True,
         )
-    heartbeats = tables.agent_heartbeats
-    seen_on = days_with_heartbeats(heartbeats, snapshots_at, extracted_at)
-    seen = None
-    if heartbeats is not None and seen_on:
-        seen = seen_spans(timeline.states, heartbeats, seen_on)
+    seen = seen_spans(timeline.states, snapshots_at, extracted_at)
     events = before(timeline.events, snapshots_at[-1])
     first = first_deployments(timeline.commits, events)
     reached = first[first["is_flapping"].eq(False)]
@@ -133,7 +129,7 @@ def measure_velocity(
         _lead_time_measures(live_pairs(timeline.commits, events, windows), pairs_at_once),
         _stage_measures(reached.assign(built_at=build_times(tables, timeline.commits)), windows),
         _currency_measures(
-            currency(timeline, windows, seen, pieces_at_once), windows.ends.isin(seen_on)
+            currency(timeline, windows, seen.values(), pieces_at_once), windows.ends.isin([*seen])
         ),
     ]
     flakes = timeline.flakes[["id", "name"]].sort_values(["name", "id"])
