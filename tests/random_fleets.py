@@ -20,11 +20,15 @@ from hypothesis import strategies as st
 
 from tests.fleets import BUILD_STATUSES, BUILT, DRY_RUN, FAILED, Staging, at
 from tests.plain_reading.rows import (
+    BranchCommit,
+    CachePush,
     Commit,
     Derivation,
+    DerivationStatus,
     Environment,
     Flake,
     Fleet,
+    Heartbeat,
     State,
     System,
 )
@@ -63,6 +67,13 @@ INSTANTS = (
     at(6, 12),
 )
 SNAPSHOTS = (at(40), *INSTANTS, *INSTANTS[7:], at(-40))
+DELAYS = (
+    *4 * (timedelta(0),),
+    timedelta(minutes=5),
+    timedelta(hours=1),
+    timedelta(hours=1, microseconds=1),
+    timedelta(days=90),
+)
 DAYS = (-2, 0, 1, 2, 3, 4, 5, 6, 9)
 
 # Around zero, where a float no longer tells neighbours apart, and the ends of int8: no id means
@@ -217,6 +228,12 @@ def _states(
 
 
 def _fleet(rng: Random, sizes: Sizes) -> Fleet:
+    fleet = _of_second_generation(rng, sizes)
+    kept = rng.choice((None, None, 1, 1, 0.9, 0.5))
+    return fleet if kept is None else _without_later(rng, _in_third_generation(rng, fleet), kept)
+
+
+def _of_second_generation(rng: Random, sizes: Sizes) -> Fleet:
     flakes = _flakes(rng, sizes)
     flake_ids = [*(flake.id for flake in flakes for _ in range(6)), 404]
     hostnames = rng.sample(HOSTNAMES, rng.choice(sizes.hosts))
@@ -238,6 +255,121 @@ def _fleet(rng: Random, sizes: Sizes) -> Fleet:
         ),
         unusable_flake_ids=tuple(each for each in {*flake_ids} if rng.random() < 0.05),
     )
+
+
+# Of the third generation, and of the ways that lead to it; each is there or not by itself.
+STATUS_NAMES = (
+    *("pending", "queued", "dry-run-pending", "dry-run-inprogress", "dry-run-failed"),
+    *("build-pending", "build-inprogress", "cache-pushed", "cancelled"),
+)
+LATER_COLUMNS = {
+    "flakes": ("deleted_at", "sync_status", "last_sync_at", "last_sync_error", "snapshot_ready_at"),
+    "commits": ("evaluation_status", "source_archived"),
+    "derivations": ("expected_store_path",),
+    "systems": ("deployment_policy", "desired_target"),
+    "derivation_statuses": ("is_terminal",),
+}
+LATER_TABLES = ("flake_branch_commit_snapshot", "cache_push_jobs", "agent_heartbeats")
+
+
+def _in_third_generation(rng: Random, fleet: Fleet) -> Fleet:
+    """The fleet with everything that the third generation added."""
+    near = (*INSTANTS, *(each - timedelta(hours=2) for each in INSTANTS))
+    statuses = fleet.derivation_statuses
+    if statuses:
+        statuses = tuple(
+            replace(each, is_terminal=rng.choice((True, True, False))) for each in statuses
+        ) + tuple(
+            DerivationStatus(number, name, name == "cache-pushed", rng.choice((True, False)))
+            for number, name in enumerate(STATUS_NAMES, start=100)
+        )
+    outputs = [d.store_path for d in fleet.derivations if d.store_path]
+    derivations = []
+    for each in fleet.derivations:
+        status_id = rng.choice((each.status_id, rng.choice(range(100, 100 + len(STATUS_NAMES)))))
+        is_built = rng.random() < 0.6
+        expected = rng.choice((each.store_path, each.store_path, None, " ", *outputs[:2]))
+        derivations.append(
+            replace(
+                each,
+                store_path=each.store_path if is_built else rng.choice((None, "")),
+                expected_store_path=expected,
+                status_id=status_id,
+            )
+        )
+    paths = [
+        path for d in derivations for path in (d.store_path, d.derivation_path) if path is not None
+    ]
+    archived = rng.choice((0, 0.1, 0.4))
+    return replace(
+        fleet,
+        flakes=tuple(
+            replace(
+                each,
+                branch="main",
+                deleted_at=rng.choice((*5 * (None,), rng.choice(INSTANTS))),
+                sync_status=rng.choice(("synced", "synced", "syncing", "error", None, "", "odd")),
+                last_sync_at=rng.choice((*rng.choices(near, k=4), None)),
+                last_sync_error=rng.choice((None, "", "no route to host", "\U0001f525" * 301)),
+                snapshot_ready_at=rng.choice((at(0), at(0), None)),
+            )
+            for each in fleet.flakes
+        ),
+        commits=tuple(
+            replace(
+                each,
+                evaluation_status=rng.choice(
+                    ("complete", "complete", "failed", "pending", "in_progress", None, "odd")
+                ),
+                source_archived=rng.choice((True,) if rng.random() < archived else (False, None)),
+            )
+            for each in fleet.commits
+        ),
+        derivations=tuple(derivations),
+        systems=tuple(
+            replace(
+                each,
+                deployment_policy=rng.choice(("manual", "auto_latest", "auto_latest", "pinned")),
+                desired_target=rng.choice((None, " ", "/store/never-built", *paths[-6:])),
+            )
+            for each in fleet.systems
+        ),
+        derivation_statuses=statuses,
+        flake_branch_commit_snapshot=tuple(
+            BranchCommit(rng.choice((c.flake_id,) * 9 + (404,)), c.id, position, rng.choice(near))
+            for position, c in enumerate(_shuffled(rng, fleet.commits)[:6])
+        ),
+        cache_push_jobs=tuple(
+            CachePush(each.id, rng.choice((*rng.choices(near, k=3), None)))
+            for each in derivations
+            if rng.random() < 0.6
+        ),
+        agent_heartbeats=_heartbeats(rng, fleet.system_states),
+    )
+
+
+def _heartbeats(rng: Random, states: Sequence[State]) -> tuple[Heartbeat, ...]:
+    # Of any state, though only those of last states are read; and of clocks that run fast. Mostly
+    # shortly before an instant, so that not every host is silent.
+    beats = set()
+    for each in states:
+        for when in rng.sample((*SNAPSHOTS[:1], *INSTANTS), rng.choice((0, 5, 15))):
+            hours = rng.choice((-5, -4, -1, -0.25, -0.2, -0.1, 0, 99))
+            beats.add(Heartbeat(each.id, when + timedelta(hours=hours)))
+    beats.add(Heartbeat(404_404, at(1)))
+    return tuple(_shuffled(rng, sorted(beats, key=lambda b: (b.system_state_id, b.timestamp))))
+
+
+def _without_later(rng: Random, fleet: Fleet, kept: float) -> Fleet:
+    """The fleet without some of the columns and tables that the third generation added."""
+    changes: dict[str, object] = {}
+    for table, columns in LATER_COLUMNS.items():
+        lost = {name: None for name in columns if rng.random() >= kept}
+        rows = getattr(fleet, table)
+        if rows is not None:
+            changes[table] = tuple(replace(row, **lost) for row in rows)
+    changes |= {name: None for name in LATER_TABLES if rng.random() >= kept}
+    return replace(fleet, **changes)  # type: ignore[arg-type]  # the names are those of Fleet
 
 
 def _staging(rng: Random) -> Staging:
@@ -267,11 +399,13 @@ class RandomCase:
     """A random fleet, and what to ask about it.
 
     Attributes:
-        fleet: of either generation, with every edge case that the contract speaks of.
+        fleet: of any generation or between two, with every edge case that the contract speaks of.
         staging: how its tables are staged.
         instants: some instants at, just before or just after those of the fleet.
         days: T of some days, ascending: mostly the day's end, otherwise an instant within it.
         at_once: how much a computation that is bounded in memory may hold.
+        delay: from an instant asked about to the reading of the tables.
+        feed_stale_hours: when a feed is stale.
     """
 
     fleet: Fleet
@@ -279,6 +413,8 @@ class RandomCase:
     instants: tuple[datetime, ...]
     days: tuple[datetime, ...]
     at_once: int
+    delay: timedelta
+    feed_stale_hours: float
 
 
 _SEEDS = st.integers(0, 2**64 - 1)
@@ -295,6 +431,8 @@ def random_cases(*sizes: Sizes) -> st.SearchStrategy[RandomCase]:
             instants=tuple(_instant(rng) for _ in range(rng.choice((1, 2)))),
             days=tuple(_days(rng)),
             at_once=rng.choice((1, 3, 1000)),
+            delay=rng.choice(DELAYS),
+            feed_stale_hours=rng.choice((2, 2, 0.5, 36)),
         )
 
     return _SEEDS.map(case_of)

@@ -7,9 +7,16 @@ system is behind (`status`), and what was built for it (`host_builds`).
 import numpy as np
 import pandas as pd
 
-from assets.compute.encoding import Booleans, Integers, category, microseconds, translate
+from assets.compute.encoding import (
+    NOTHING,
+    Booleans,
+    Integers,
+    category,
+    microseconds,
+    translate,
+)
 from assets.compute.timeline import FleetTimeline
-from assets.compute.vocabulary import BEHIND_REASONS
+from assets.compute.vocabulary import BEHIND_REASONS, DEPLOYMENT_POLICIES
 
 _CODES = {reason: code for code, reason in enumerate(BEHIND_REASONS)}
 _BY_EVALUATION = {
@@ -25,37 +32,35 @@ def behind_reasons(timeline: FleetTimeline, behind: pd.DataFrame) -> "pd.Series[
 
     Args:
         timeline: the fleet.
-        behind: one row a system. host, configuration, flake: codes; current, latest: positions;
-            is_registered; effective: its `commits_behind_effective`; last_seen_at, liveness.
+        behind: one row a system. host, configuration, flake: codes; current, latest,
+            latest_built: positions; is_registered; effective: its `commits_behind_effective`;
+            last_seen_at, liveness.
 
     Returns:
         By the same row labels, one of `vocabulary.BEHIND_REASONS`.
     """
-    builds = timeline.builds
-    configuration, current, latest = (
-        behind[name].to_numpy() for name in ("configuration", "current", "latest")
-    )
-    is_evaluated = builds.last_evaluated(configuration, latest) > current
-    is_deployable = builds.last_deployable(configuration, latest) > current
-    is_built = builds.last_built(configuration, latest) == latest
-    is_registered = behind["is_registered"].to_numpy()
-    policies = timeline.hosts["deployment_policy"].iloc[behind["host"]].reset_index(drop=True)
-    policy = policies.where(is_registered, "manual")
-    status_ids = builds.newest_status_ids(configuration, latest)
+    current, latest = (behind[name].to_numpy() for name in ("current", "latest"))
+    newest = timeline.builds.newest(behind["configuration"].to_numpy(), latest)
+    evaluated = newest["evaluated"].to_numpy()
+    is_deployable = newest["deployable"].to_numpy() > current
+    policy = timeline.hosts["deployment_policy"].to_numpy()[behind["host"]]
+    policy = np.where(behind["is_registered"], policy, DEPLOYMENT_POLICIES.index("manual"))
+    pinned, manual, automatic = (policy == code for code, _ in enumerate(DEPLOYMENT_POLICIES))
     told = [
-        (behind["effective"].to_numpy() == 0, "nothing_to_deploy"),
+        ((behind["effective"] == 0).to_numpy(bool, na_value=False), "nothing_to_deploy"),
         (behind["liveness"].to_numpy() == "silent", "silent"),
-        (is_evaluated & (not builds.results_are_recorded), "not_known"),
-        (is_deployable & (policy == "pinned"), "pinned"),
+        ((evaluated > current) & (timeline.statuses is None), "not_known"),
+        (is_deployable & pinned, "pinned"),
         (is_deployable & _is_told(timeline, behind), "not_applied"),
-        (is_deployable & (policy == "manual"), "awaiting_release"),
-        (is_deployable & (policy == "auto_latest"), "rolling_out"),
+        (is_deployable & manual, "awaiting_release"),
+        (is_deployable & automatic, "rolling_out"),
         (is_deployable, "not_known"),
-        (is_built, "not_cached"),
+        (behind["latest_built"].to_numpy() == latest, "not_cached"),
     ]
+    by_status = _by_status(timeline.statuses, newest["status_id"])
     codes = np.select(
-        [*(is_so for is_so, _ in told), status_ids.notna()],
-        [*(_CODES[reason] for _, reason in told), _by_status(timeline.statuses, status_ids)],
+        [*(is_so for is_so, _ in told), evaluated == latest],
+        [*(_CODES[reason] for _, reason in told), by_status],
         default=_by_evaluation(timeline, latest),
     )
     return pd.Series(category(codes, BEHIND_REASONS), behind.index).astype("str")
@@ -66,10 +71,12 @@ def _is_told(timeline: FleetTimeline, behind: pd.DataFrame) -> Booleans:
     paths = timeline.paths
     flake, current, latest = (behind[name].to_numpy() for name in ("flake", "current", "latest"))
     target = timeline.hosts["desired_target"].to_numpy()[behind["host"]]
-    wanted = paths.on_branch.last_of_flake(target, flake, latest)
+    target = np.where(behind["is_registered"], target, NOTHING)
     available_at = translate(target, paths.rows["available_at"].to_numpy())
-    is_seen_since = microseconds(behind["last_seen_at"]) > available_at
-    is_told: Booleans = behind["is_registered"].to_numpy() & (wanted > current) & is_seen_since
+    is_told: Booleans = microseconds(behind["last_seen_at"]) > available_at
+    rows = np.flatnonzero(is_told)
+    wanted = paths.on_branch.last_of_flake(target[rows], flake[rows], latest[rows])
+    is_told[rows] = wanted > current[rows]
     return is_told
 
 

@@ -37,7 +37,8 @@ def evidence(
         timeline: the fleet.
         systems: one row a system. host, configuration, flake: codes; current, latest: positions;
             report: row label of its last one, and its timestamp; is_registered, is_counted;
-            status; effective: its `commits_behind_effective`.
+            status; effective: its `commits_behind_effective`; latest_built: position of the last
+            commit on the branch that is built for it.
         snapshot_at: T.
         feed_rule: when the feed of a flake is stale.
         is_known: whether what was read can be said of T.

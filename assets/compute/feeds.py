@@ -49,6 +49,7 @@ def feeds(
         By flake id: feed_status, feed_checked_at, feed_error.
     """
     status, began = flakes["sync_status"].astype("str"), flakes["last_sync_at"]
+    error = flakes["last_sync_error"]
     is_old = began <= snapshot_at - pd.Timedelta(hours=rule.stale_hours)
     told = [status == "error", is_old, status.isin(["synced", "syncing"]) & began.notna()]
     codes = np.select(told, range(len(told)), default=len(told))
@@ -56,7 +57,7 @@ def feeds(
         {
             "feed_status": pd.Series(category(codes, FEED_STATUSES), flakes.index).astype("str"),
             "feed_checked_at": began,
-            "feed_error": flakes["last_sync_error"].str.slice(0, LONGEST_ERROR),
+            "feed_error": error.where(error.str.strip() != "").str.slice(0, LONGEST_ERROR),
         }
     )
     if not is_known:

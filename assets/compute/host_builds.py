@@ -52,9 +52,10 @@ class _Commits:
         end = self.rows_through(configurations, positions)
         return np.where(end > self._segments.starts[configurations], end - 1, NOTHING)
 
-    def last(self, configurations: Integers, positions: Integers) -> Integers:
-        """Each configuration's last commit up to the position, or `NOTHING`."""
-        return translate(self.last_rows(configurations, positions), self.positions)
+    def rows_of(self, configurations: Integers, positions: Integers) -> Integers:
+        """The row of each configuration's commit at the position, or `NOTHING`."""
+        row = self.last_rows(configurations, positions)
+        return np.where(translate(row, self.positions) == positions, row, NOTHING)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class HostBuilds:
     names: pa.Array
     _order: CommitOrder
     _outputs: _Outputs
-    _newest: _Commits
+    _evaluated: _Commits
     _newest_status_ids: "pd.Series[int]"
     _built: _Commits | None
     _deployable: _Commits | None
@@ -152,8 +153,8 @@ class HostBuilds:
         self, configurations: Integers, current: Integers, latest: Integers
     ) -> "pd.Series[int]":
         outputs, on_branch = self._outputs, self._order.count_on_branch
-        row = outputs.commits.rows_through(configurations, current - 1)
-        is_known = row < outputs.commits.rows_through(configurations, current)
+        row = outputs.commits.rows_of(configurations, current)
+        is_known = row != NOTHING
         changes = pd.Series(pd.NA, range(len(row)), "Int64")
         changes[is_known] = 0
         counted = translate(latest, on_branch) - translate(current, on_branch)
@@ -166,37 +167,31 @@ class HostBuilds:
         changes[behind[~is_complete]] = pd.NA
         return changes
 
-    @property
-    def results_are_recorded(self) -> bool:
-        """Whether the fleet says how builds ended."""
-        return self._built is not None
+    def newest(self, configurations: Integers, through: Integers) -> pd.DataFrame:
+        """The last commits on the branch up to a position, by what there is of them.
 
-    def last_evaluated(self, configurations: Integers, through: Integers) -> Integers:
-        """The last commit on the branch up to a position that has a derivation, or `NOTHING`."""
-        return self._newest.last(configurations, through)
+        Args:
+            configurations: codes.
+            through: positions, one for each configuration.
 
-    def last_built(self, configurations: Integers, through: Integers) -> Integers:
-        """The last commit on the branch up to a position with a built one, or `NOTHING`."""
-        return _last(self._built, configurations, through)
-
-    def last_deployable(self, configurations: Integers, through: Integers) -> Integers:
-        """The last commit on the branch up to a position that can be deployed, or `NOTHING`.
-
-        One derivation of it is built and, where pushes are recorded, was pushed to a cache.
+        Returns:
+            One row each: evaluated: position of the last commit that has a derivation; status_id
+            (Int64): that of this commit's newest derivation, by id; deployable: position of the
+            last commit of which a derivation is built and, where pushes are recorded, was pushed.
+            `NOTHING` and null where there is none, or where build results are not recorded.
         """
-        return _last(self._deployable, configurations, through)
-
-    def newest_status_ids(self, configurations: Integers, positions: Integers) -> "pd.Series[int]":
-        """The status of the newest derivation of each commit on the branch; null for none."""
-        row = self._newest.last_rows(configurations, positions)
-        row = np.where(translate(row, self._newest.positions) == positions, row, NOTHING)
-        return self._newest_status_ids.reindex(row).reset_index(drop=True)
-
-
-def _last(commits: _Commits | None, configurations: Integers, through: Integers) -> Integers:
-    if commits is None:
-        return np.full(len(through), NOTHING, np.int64)
-    return commits.last(configurations, through)
+        row = self._evaluated.last_rows(configurations, through)
+        deployable = np.full(len(through), NOTHING, np.int64)
+        if self._deployable is not None:
+            last = self._deployable.last_rows(configurations, through)
+            deployable = translate(last, self._deployable.positions)
+        return pd.DataFrame(
+            {
+                "evaluated": translate(row, self._evaluated.positions),
+                "status_id": self._newest_status_ids.reindex(row).array,
+                "deployable": deployable,
+            }
+        )
 
 
 def index_host_builds(tables: FleetTables, commits: CommitOrder) -> HostBuilds:
@@ -241,7 +236,7 @@ def index_host_builds(tables: FleetTables, commits: CommitOrder) -> HostBuilds:
         names=names,
         _order=commits,
         _outputs=_Outputs.of(with_output, outputs, len(names)),
-        _newest=_Commits.of(newest, len(names)),
+        _evaluated=_Commits.of(newest, len(names)),
         _newest_status_ids=newest["status_id"].reset_index(drop=True),
         _built=built,
         _deployable=deployable,

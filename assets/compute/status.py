@@ -60,16 +60,10 @@ def system_deployment_status(
     in_order = systems.sort_values(
         ["status", "commits_behind", "host"], ascending=[True, False, True], ignore_index=True
     )
-    described = _describe(timeline, in_order, snapshot_at)
-    believed = evidence(
-        timeline,
-        in_order.assign(effective=described["commits_behind_effective"]),
-        snapshot_at,
-        feed_rule,
-        is_known=is_known_at(snapshot_at, extracted_at),
-    )
-    return described.assign(
-        **believed,
+    in_order = in_order.assign(**_compare(timeline, in_order))
+    is_known = is_known_at(snapshot_at, extracted_at)
+    return _describe(timeline, in_order, snapshot_at).assign(
+        **evidence(timeline, in_order, snapshot_at, feed_rule, is_known=is_known),
         snapshot_date=(snapshot_at - pd.Timedelta(1, "us")).date(),
         snapshot_at=snapshot_at.as_unit("us"),
         extracted_at=extracted_at.as_unit("us"),
@@ -194,6 +188,27 @@ def _judge(timeline: FleetTimeline, systems: pd.DataFrame, instant: pd.Timestamp
     )
 
 
+def _compare(timeline: FleetTimeline, systems: pd.DataFrame) -> pd.DataFrame:
+    """What was built for each system; `HostBuilds.compare` says more.
+
+    Returns:
+        effective and deployable: null where commits are not counted; latest_built: position.
+    """
+    configuration, current, latest = (
+        systems[name].to_numpy() for name in ("configuration", "current", "latest")
+    )
+    first = translate(latest, timeline.commits.starts)
+    compared = timeline.builds.compare(configuration, first, current, latest)
+    counted = systems["is_counted"]
+    return pd.DataFrame(
+        {
+            "effective": compared["effective"].where(counted),
+            "deployable": compared["deployable"].where(counted),
+            "latest_built": compared["latest_deployable"],
+        }
+    )
+
+
 def _describe(
     timeline: FleetTimeline, systems: pd.DataFrame, instant: pd.Timestamp
 ) -> pd.DataFrame:
@@ -207,8 +222,6 @@ def _describe(
     current_commit, latest_commit = rows_at(dated, current), rows_at(dated, latest)
     flake = rows_at(commits.flakes, systems["flake"])
     current_flake = rows_at(commits.flakes, translate(current, commits.flake))
-    first = translate(latest, commits.starts)
-    compared = timeline.builds.compare(systems["configuration"].to_numpy(), first, current, latest)
     path = rows_at(timeline.paths.rows, systems["path"])
     counted = systems["is_counted"]
     statuses, reasons = systems["status"].astype("str"), systems["reason"].astype("str")
@@ -219,8 +232,8 @@ def _describe(
             "status_description": _in_words(statuses, reasons, systems["commits_behind"]),
             "unknown_reason": reasons,
             "commits_behind": systems["commits_behind"].astype("Int64").where(counted),
-            "commits_behind_effective": compared["effective"].where(counted),
-            "commits_behind_deployable": compared["deployable"].where(counted),
+            "commits_behind_effective": systems["effective"],
+            "commits_behind_deployable": systems["deployable"],
             "hours_behind": in_microseconds(instant - behind_since) / MICROSECONDS_PER_HOUR,
             "behind_since": behind_since,
             "flake_id": flake["flake_id"],
@@ -230,7 +243,7 @@ def _describe(
             "current_commit_timestamp": current_commit["commit_timestamp"],
             "latest_commit_hash": latest_commit["commit_hash"],
             "latest_commit_timestamp": latest_commit["commit_timestamp"],
-            "latest_deployable_commit_hash": rows_at(commits.rows, compared["latest_deployable"])[
+            "latest_deployable_commit_hash": rows_at(commits.rows, systems["latest_built"])[
                 "commit_hash"
             ],
             "matching_commit_count": path["commit_count"].mask(

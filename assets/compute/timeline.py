@@ -24,6 +24,7 @@ from assets.compute.host_builds import HostBuilds, index_host_builds
 from assets.compute.host_states import HostStates, order_states
 from assets.compute.path_matches import PathMatches, match_paths
 from assets.compute.running_commits import RunningCommits
+from assets.compute.vocabulary import DEPLOYMENT_POLICIES
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class FleetTimeline:
             is known of it; is_deactivated: whether its `is_active` is false; registered_at: null
             for since ever; registered_flake: code, `NOTHING` where there is none; environment:
             name, null where not recorded; configuration: code; default_configuration: that of a
-            configuration called as the hostname; deployment_policy: null where the fleet does not
-            record it; desired_target: path code, `NOTHING` where there is none.
+            configuration called as the hostname; deployment_policy: place in `DEPLOYMENT_POLICIES`;
+            desired_target: path code; both `NOTHING` where there is none.
         flakes: the source table.
         statuses: the source table of build statuses; None where the fleet does not record them.
         branch_positions: by position of a commit, how many commits of its flake's branch come after
@@ -159,7 +160,9 @@ def _describe_hosts(
             "environment": environment.astype("str"),
             "configuration": builds.configurations(text_array(configuration)),
             "default_configuration": builds.configurations(hostnames),
-            "deployment_policy": systems["deployment_policy"].astype("str"),
+            "deployment_policy": find_text(
+                text_array(systems["deployment_policy"]), among=pa.array(DEPLOYMENT_POLICIES, TEXT)
+            ),
             "desired_target": find_text(text_array(systems["desired_target"]), among=paths),
         }
     )

@@ -21,6 +21,8 @@ UNKNOWN_REASONS = (
 NOT_RECORDED = "not_recorded"
 """Of what the fleet database does not say, or no longer says of a day of the past."""
 
+DEPLOYMENT_POLICIES = ("pinned", "manual", "auto_latest")
+
 FEED_STATUSES = ("failing", "stale", "current", NOT_RECORDED)
 
 LIVENESS = ("alive", "late", "missing", "silent", NOT_RECORDED)

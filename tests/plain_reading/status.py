@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
+from tests.plain_reading import behind_reason, evidence
 from tests.plain_reading.rows import Commit, Fleet, State, System
 from tests.plain_reading.words import (
     Row,
@@ -14,9 +15,10 @@ from tests.plain_reading.words import (
     derivations_of_path,
     flake_name,
     hours,
+    is_blank,
     matching_commits,
+    on_branch,
     percentile,
-    preferred_commit,
     system_of,
     visible_commits,
     visible_states,
@@ -30,6 +32,7 @@ UNKNOWN_DESCRIPTIONS = {
     "derivation_without_commit": "Deployed derivation is not linked to a commit",
     "flake_mismatch": "Deployed commit belongs to another flake than the system is registered to",
     "flake_unusable": "Associated flake's own row can't be used",
+    "flake_deleted": "Associated flake has been deleted",
     "flake_has_no_commits": "Associated flake has no commit yet",
 }
 
@@ -52,12 +55,12 @@ class Standing:
 
     @property
     def latest(self) -> Commit | None:
-        """The last visible commit of the associated flake."""
+        """The last visible commit of the associated flake that is on the branch."""
         return self.commits[-1] if self.commits else None
 
     @property
     def counted(self) -> list[Commit] | None:
-        """The visible commits after the current one; None where that can't be said."""
+        """The visible commits on the branch after the current one; None where it can't be said."""
         if self.current is None or self.status in ("unknown", "no_deployment"):
             return None
         current = commit_order(self.current)
@@ -65,12 +68,12 @@ class Standing:
 
 
 def system_deployment_status(
-    fleet: Fleet, snapshot_at: datetime, extracted_at: datetime
+    fleet: Fleet, snapshot_at: datetime, extracted_at: datetime, feed_stale_hours: float = 2
 ) -> list[Row]:
     """The rows of system_deployment_status, in the contract's order."""
     standings = [standing(fleet, hostname, snapshot_at) for hostname in hosts(fleet, snapshot_at)]
     standings.sort(key=triage_order)
-    return [status_row(fleet, s, snapshot_at, extracted_at) for s in standings]
+    return [status_row(fleet, s, snapshot_at, extracted_at, feed_stale_hours) for s in standings]
 
 
 def triage_order(host: Standing) -> tuple[int, int, str]:
@@ -108,16 +111,16 @@ def standing(fleet: Fleet, hostname: str, instant: datetime) -> Standing:
     path = states[-1].deployed_path if states else None
     flake_id = system.flake_id if system else None
     matching = [] if path is None else matching_commits(fleet, path)
-    current = preferred_commit(matching, flake_id, instant)
+    current = current_commit(matching, flake_id, instant)
     if flake_id is None and current is not None and not is_unusable:
         flake_id = current.flake_id
-    commits = visible_commits(fleet, flake_id, instant)
+    commits = on_branch(visible_commits(fleet, flake_id, instant))
     if is_unusable:
         reason: str | None = "registration_unusable"
     elif path is None:
         reason = None
     else:
-        reason = unknown_reason(fleet, path, current, flake_id, commits)
+        reason = unknown_reason(fleet, path, current, flake_id, commits, instant)
     if reason is not None:
         status = "unknown"
     elif path is None or current is None:
@@ -143,8 +146,29 @@ def standing(fleet: Fleet, hostname: str, instant: datetime) -> Standing:
     )
 
 
+def current_commit(
+    matching: list[Commit], flake_id: int | None, instant: datetime
+) -> Commit | None:
+    """The associated flake's before others, on the branch before others, visible before others."""
+
+    def preference(commit: Commit) -> tuple[bool, bool, bool, tuple[datetime, int]]:
+        return (
+            commit.flake_id == flake_id,
+            not commit.source_archived,
+            commit.commit_timestamp < instant,
+            commit_order(commit),
+        )
+
+    return max(matching, key=preference, default=None)
+
+
 def unknown_reason(
-    fleet: Fleet, path: str, current: Commit | None, flake_id: int | None, commits: list[Commit]
+    fleet: Fleet,
+    path: str,
+    current: Commit | None,
+    flake_id: int | None,
+    commits: list[Commit],
+    instant: datetime,
 ) -> str | None:
     """The first reason that applies, registration_unusable aside."""
     if not derivations_of_path(fleet, path):
@@ -155,6 +179,11 @@ def unknown_reason(
         return "flake_mismatch"
     if flake_id in fleet.unusable_flake_ids:
         return "flake_unusable"
+    if any(
+        flake.id == flake_id and flake.deleted_at is not None and flake.deleted_at <= instant
+        for flake in fleet.flakes
+    ):
+        return "flake_deleted"
     if not commits:
         return "flake_has_no_commits"
     return None
@@ -190,7 +219,8 @@ def output_of(fleet: Fleet, commit: Commit, name: str) -> str | None:
     """
     outputs = {}
     for d in fleet.derivations:
-        paths = [path for path in (d.store_path, d.derivation_path) if path and path.strip()]
+        candidates = (d.store_path, d.expected_store_path, d.derivation_path)
+        paths = [path for path in candidates if not is_blank(path)]
         is_of_host = d.derivation_type == "nixos" and d.derivation_name == name
         if d.commit_id == commit.id and is_of_host and paths:
             outputs[d.id] = paths[0]
@@ -223,7 +253,13 @@ def is_deployable(fleet: Fleet, commit: Commit, name: str) -> bool:
     )
 
 
-def status_row(fleet: Fleet, host: Standing, snapshot_at: datetime, extracted_at: datetime) -> Row:
+def status_row(
+    fleet: Fleet,
+    host: Standing,
+    snapshot_at: datetime,
+    extracted_at: datetime,
+    feed_stale_hours: float,
+) -> Row:
     """Writes one host's standing as the contract's columns."""
     current, latest, counted, system = host.current, host.latest, host.counted, host.system
     name = configuration_name(system, host.hostname)
@@ -258,6 +294,13 @@ def status_row(fleet: Fleet, host: Standing, snapshot_at: datetime, extracted_at
         "current_derivation_path": host.path,
         "deployment_time": deployment_time(host.states),
         "last_reported_at": host.states[-1].timestamp if host.states else None,
+        **evidence.feed(fleet, host.flake_id, snapshot_at, extracted_at, feed_stale_hours),
+        "commits_behind_branch": evidence.commits_behind_branch(
+            fleet, None if counted is None else current, snapshot_at, extracted_at
+        ),
+        "last_seen_at": evidence.last_seen_at(fleet, host.states, snapshot_at, extracted_at),
+        "liveness": evidence.liveness(fleet, host.states, snapshot_at, extracted_at),
+        "behind_reason": reason_of(fleet, host, snapshot_at, extracted_at),
         "is_registered": host.is_registered,
         "environment": None if environment_id is None else environments.get(environment_id),
         "snapshot_date": day_described(snapshot_at),
@@ -266,8 +309,25 @@ def status_row(fleet: Fleet, host: Standing, snapshot_at: datetime, extracted_at
     }
 
 
+def reason_of(
+    fleet: Fleet, host: Standing, snapshot_at: datetime, extracted_at: datetime
+) -> str | None:
+    """The behind_reason of a host; None unless it is behind."""
+    if host.status != "behind" or not evidence.is_known(snapshot_at, extracted_at):
+        return None
+    return behind_reason.behind_reason(
+        fleet,
+        system=host.system,
+        name=configuration_name(host.system, host.hostname),
+        later=host.counted or [],
+        effective=commits_behind_effective(fleet, host),
+        liveness=evidence.liveness(fleet, host.states, snapshot_at, extracted_at),
+        last_seen_at=evidence.last_seen_at(fleet, host.states, snapshot_at, extracted_at),
+    )
+
+
 def flake_deployment_status(
-    fleet: Fleet, snapshot_at: datetime, extracted_at: datetime
+    fleet: Fleet, snapshot_at: datetime, extracted_at: datetime, feed_stale_hours: float = 2
 ) -> list[Row]:
     """The rows of flake_deployment_status: most systems behind first, then name, then id."""
     standings = [standing(fleet, hostname, snapshot_at) for hostname in hosts(fleet, snapshot_at)]
@@ -275,7 +335,9 @@ def flake_deployment_status(
     for flake in fleet.flakes:
         systems = [s for s in standings if s.flake_id == flake.id]
         behind = [len(s.counted) for s in systems if s.counted is not None]
-        commits = visible_commits(fleet, flake.id, snapshot_at)
+        commits = on_branch(visible_commits(fleet, flake.id, snapshot_at))
+        reasons = [reason_of(fleet, s, snapshot_at, extracted_at) for s in systems]
+        is_known = evidence.is_known(snapshot_at, extracted_at)
         latest = commits[-1] if commits else None
         live = {s.current for s in systems if s.current and s.current.flake_id == flake.id}
         oldest = min(live, key=commit_order, default=None)
@@ -286,6 +348,10 @@ def flake_deployment_status(
             "repo_url": flake.repo_url,
             "systems_total": len(systems),
             **{f"systems_{name}": number for name, number in counts.items()},
+            **{
+                f"systems_behind_{reason}": reasons.count(reason) if is_known else None
+                for reason in behind_reason.REASONS
+            },
             "commits_behind_p50": percentile(behind, 0.5),
             "commits_behind_p90": percentile(behind, 0.9),
             "commits_behind_max": max(behind, default=None),
@@ -293,6 +359,12 @@ def flake_deployment_status(
             "latest_commit_timestamp": latest.commit_timestamp if latest else None,
             "latest_commit_age_hours": (
                 hours(snapshot_at - latest.commit_timestamp) if latest else None
+            ),
+            **evidence.feed(fleet, flake.id, snapshot_at, extracted_at, feed_stale_hours),
+            "feed_error": (
+                (flake.last_sync_error or "")[:300]
+                if is_known and not is_blank(flake.last_sync_error)
+                else None
             ),
             "live_commit_count": len(live),
             "oldest_live_commit_hash": oldest.git_commit_hash if oldest else None,

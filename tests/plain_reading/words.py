@@ -29,6 +29,11 @@ def visible_commits(fleet: Fleet, flake_id: int | None, instant: datetime) -> li
     return [c for c in commits_of(fleet, flake_id) if c.commit_timestamp < instant]
 
 
+def on_branch(commits: Iterable[Commit]) -> list[Commit]:
+    """Those commits that history was not rewritten without, in the same order."""
+    return [c for c in commits if not c.source_archived]
+
+
 def visible_states(fleet: Fleet, hostname: str, instant: datetime) -> list[State]:
     """The states of a host that are visible at an instant, in order."""
     return sorted(
@@ -38,13 +43,27 @@ def visible_states(fleet: Fleet, hostname: str, instant: datetime) -> list[State
 
 
 def derivations_of_path(fleet: Fleet, path: str) -> list[Derivation]:
-    """The derivations that a path names, by either column, linked to a commit or not.
+    """The derivations that a path names, linked to a commit or not.
 
-    A blank text is no path.
+    By what was built, by the `.drv` file, and by what the evaluation predicts while nothing is
+    built. A blank text is no path.
     """
     if not path.strip():
         return []
-    return [d for d in fleet.derivations if path in (d.store_path, d.derivation_path)]
+    return [d for d in fleet.derivations if path in paths_of(d)]
+
+
+def is_blank(value: str | None) -> bool:
+    """Whether a text is missing, empty or blank."""
+    return value is None or not value.strip()
+
+
+def paths_of(derivation: Derivation) -> list[str | None]:
+    """Every path that names a derivation."""
+    paths = [derivation.store_path, derivation.derivation_path]
+    if is_blank(derivation.store_path):
+        paths.append(derivation.expected_store_path)
+    return paths
 
 
 def matching_commits(fleet: Fleet, path: str) -> list[Commit]:

@@ -1,12 +1,12 @@
 """The status of random fleets, beside a plain reading of the contract."""
 
 from dataclasses import replace
-from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
 from hypothesis import given, settings
 
+from assets.compute.feeds import FeedRule
 from assets.compute.flake_status import flake_deployment_status
 from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
@@ -17,19 +17,23 @@ from tests.plain_reading.rows import Fleet
 from tests.plain_reading.words import Row
 from tests.random_fleets import ANY_SIZES, PROFILE, RandomCase, hold, random_cases
 
-READ_AT = datetime.fromisoformat("2026-11-23T09:00:00Z")
-
 
 def check_status(case: RandomCase) -> None:
     timeline = index_fleet(fleet_tables(case.fleet, case.staging))
     for snapshot_at in case.instants:
-        stamps = (pd.Timestamp(snapshot_at), pd.Timestamp(READ_AT))
-        status = system_deployment_status(timeline, *stamps)
-        expected = plain_reading.system_deployment_status(case.fleet, snapshot_at, READ_AT)
+        read_at = snapshot_at + case.delay
+        stamps = (pd.Timestamp(snapshot_at), pd.Timestamp(read_at))
+        rule = FeedRule(case.feed_stale_hours)
+        status = system_deployment_status(timeline, *stamps, rule)
+        expected = plain_reading.system_deployment_status(
+            case.fleet, snapshot_at, read_at, case.feed_stale_hours
+        )
         assert_rows(SYSTEM_DEPLOYMENT_STATUS, status, expected)
 
-        flakes = flake_deployment_status(timeline, status, *stamps)
-        expected = plain_reading.flake_deployment_status(case.fleet, snapshot_at, READ_AT)
+        flakes = flake_deployment_status(timeline, status, *stamps, rule)
+        expected = plain_reading.flake_deployment_status(
+            case.fleet, snapshot_at, read_at, case.feed_stale_hours
+        )
         assert_rows(FLAKE_DEPLOYMENT_STATUS, flakes, expected)
 
 
