@@ -56,7 +56,9 @@ def adoption_curves(
         for age in range(newest_commits)
     )
     newest = latest[reached["host"]]
-    reached = reached.assign(flake=flake[reached["host"]], commit=newest - reached["age"])
+    place = commits.count_on_branch[newest] - 1 - reached["age"].to_numpy()
+    commit = np.where(place < 0, NOTHING, commits.on_branch[place])
+    reached = reached.assign(flake=flake[reached["host"]], commit=commit)
     # A flake can have fewer commits than were asked for.
     steps = reached[reached["commit"] >= commits.starts[newest]]
     steps = steps.sort_values(["flake", "age", "start"])

@@ -16,8 +16,6 @@ from assets.compute.timeline import FleetTimeline
 
 _PERCENTAGES = (50, 90, 100)
 _NUMBERS_KEPT = 16_000_000
-NEWEST_BY_ENVIRONMENT = 500
-"""Commits of each flake that are told of by environment; so many a fleet keeps of a branch, too."""
 
 
 def commit_rollouts(
@@ -94,7 +92,7 @@ def rollouts_by_environment(
     snapshots_at: Sequence[pd.Timestamp],
     statuses: Callable[[], Iterable[pd.DataFrame]],
     *,
-    newest: int = NEWEST_BY_ENVIRONMENT,
+    newest: int,
     pairs_at_once: int = PAIRS_AT_ONCE,
     pieces_at_once: int = PIECES_AT_ONCE,
 ) -> Iterator[pd.DataFrame]:

@@ -3,6 +3,8 @@
 The descriptions are the definitions: a test holds the computation to them.
 """
 
+from dataclasses import replace
+
 from assets.schemas.dictionary import (
     Dataset,
     count,
@@ -18,6 +20,9 @@ from assets.schemas.status import (
     SYSTEM_COUNTS,
     SYSTEM_DEPLOYMENT_STATUS,
 )
+
+NEWEST_BY_ENVIRONMENT = 500
+"""Commits of each flake that are told of by environment; so many a fleet keeps of a branch, too."""
 
 _DEPLOYMENTS_TRACED = (
     "system_states.timestamp",
@@ -335,14 +340,14 @@ DEPLOYMENT_VELOCITY = Dataset(
 
 COMMIT_ROLLOUTS = Dataset(
     name="commit_rollouts",
-    grain="one row a commit",
+    grain="one row a commit on the branch",
     description=(
         "How far each commit visible at `snapshot_at` got among the systems of its flake, and "
-        "when. A system runs a commit while that is its current commit in "
+        "when; a commit with `source_archived` has no row, as it is on no branch. A system runs a commit while that is its current commit in "
         "`system_deployment_status` taken at that instant: from its deployment or, where the "
         "commit leaves the output that the system runs unchanged, from the commit's own timestamp. "
-        "A commit has reached a system once the system runs it or a later commit of the flake, and "
-        "stays so after a rollback."
+        "A commit has reached a system once the system runs it or a later commit of the flake, on "
+        "the branch or not, in commit order; and stays so after a rollback."
     ),
     key=("commit_id",),
     record_counts=("hosts_eligible", "hosts_reached"),
@@ -399,5 +404,46 @@ COMMIT_ROLLOUTS = Dataset(
         ),
         SYSTEM_DEPLOYMENT_STATUS["snapshot_date"],
         SYSTEM_DEPLOYMENT_STATUS["snapshot_at"],
+    ),
+)
+
+_ENVIRONMENT = replace(
+    SYSTEM_DEPLOYMENT_STATUS["environment"],
+    description="Environment of the systems, as in `system_deployment_status`; null for those of "
+    "which none is recorded.",
+    derived_from=(f"{SYSTEM_DEPLOYMENT_STATUS.name}.environment",),
+)
+_OF_COMMIT = (
+    *("commit_id", "commit_hash", "commit_timestamp", "flake_id", "flake_name"),
+    *("snapshot_date", "snapshot_at"),
+)
+
+COMMIT_ROLLOUTS_BY_ENVIRONMENT = Dataset(
+    name="commit_rollouts_by_environment",
+    grain="one row a commit and environment",
+    description=(
+        f"The same of each environment by itself, of the newest {NEWEST_BY_ENVIRONMENT} commits of "
+        "each flake's branch: an environment has a row where it has a system of the flake at "
+        "`snapshot_at`, so that a commit's counts add up to those in `commit_rollouts`. Older "
+        "commits are in `commit_rollouts` alone."
+    ),
+    key=("commit_id", "environment"),
+    record_counts=COMMIT_ROLLOUTS.record_counts,
+    order_by=f"{COMMIT_ROLLOUTS.order_by}, then environment (null last)",
+    columns=(
+        *(COMMIT_ROLLOUTS[name] for name in _OF_COMMIT[:5]),
+        _ENVIRONMENT,
+        *(
+            replace(
+                column,
+                description=column.description.replace(
+                    "Systems associated with the flake",
+                    "Systems of the environment that are associated with the flake",
+                ),
+            )
+            for column in COMMIT_ROLLOUTS.columns
+            if column.name not in _OF_COMMIT
+        ),
+        *(COMMIT_ROLLOUTS[name] for name in _OF_COMMIT[5:]),
     ),
 )

@@ -42,9 +42,7 @@ class Event:
 
 def with_nothing_rewritten(fleet: Fleet) -> Fleet:
     """The fleet with every commit on its branch: what happened, whatever became of history since."""
-    return replace(
-        fleet, commits=tuple(replace(c, source_archived=None) for c in fleet.commits)
-    )
+    return replace(fleet, commits=tuple(replace(c, source_archived=None) for c in fleet.commits))
 
 
 def events_of(fleet: Fleet, hostname: str, snapshot_at: datetime) -> list[Event]:

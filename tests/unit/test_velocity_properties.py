@@ -14,7 +14,6 @@ from assets.schemas import DEPLOYMENT_VELOCITY, FLAKE_DEPLOYMENT_STATUS
 from tests.fleets import assert_rows, fleet_tables
 from tests.plain_reading import velocity as plain_reading
 from tests.plain_reading.deployments import with_nothing_rewritten
-from tests.evidence_cases import EvidenceCase, evidence_cases
 from tests.random_fleets import ANY_SIZES, BUSY, PROFILE, RandomCase, hold, random_cases
 
 OF_STATUS = {
@@ -28,24 +27,24 @@ MEASURED = replace(
 )
 
 
-def check_measured(case: EvidenceCase) -> None:
+def check_measured(case: RandomCase) -> None:
     tables = fleet_tables(case.fleet, case.staging)
     measured = measure_velocity(
         tables,
         index_fleet(tables),
         [pd.Timestamp(each) for each in case.days],
-        pd.Timestamp(case.extracted_at),
+        pd.Timestamp(case.days[-1] + case.delay),
         pairs_at_once=case.at_once,
         pieces_at_once=case.at_once,
     )
-    expected = plain_reading.measured_velocity(case.fleet, case.days, case.extracted_at)
+    expected = plain_reading.measured_velocity(case.fleet, case.days, case.days[-1] + case.delay)
     assert_rows(MEASURED, measured, expected)
 
 
 def check_joined(case: RandomCase) -> None:
     tables = fleet_tables(case.fleet, case.staging)
     timeline = index_fleet(tables)
-    extracted_at = pd.Timestamp(case.days[-1])
+    extracted_at = pd.Timestamp(case.days[-1] + case.delay)
     days = [pd.Timestamp(each) for each in case.days]
     measured = measure_velocity(tables, timeline, days, extracted_at)
     # A run publishes some of the days that were measured together.
@@ -55,32 +54,34 @@ def check_joined(case: RandomCase) -> None:
         status = system_deployment_status(timeline, instant, instant)
         flake_status.append(flake_deployment_status(timeline, status, instant, instant))
     velocity = deployment_velocity(measured, pd.concat(flake_status))
-    expected = plain_reading.deployment_velocity(case.fleet, published, case.days[-1])
+    expected = plain_reading.deployment_velocity(case.fleet, published, case.days[-1] + case.delay)
     assert_rows(DEPLOYMENT_VELOCITY, velocity, expected)
 
 
 @settings(PROFILE)
-@given(evidence_cases(ANY_SIZES, BUSY))
-def test_every_day_is_what_the_definitions_say(case: EvidenceCase) -> None:
+@given(random_cases(ANY_SIZES, BUSY))
+def test_every_day_is_what_the_definitions_say(case: RandomCase) -> None:
     hold(case, check_measured)
 
 
-def check_rewritten(case: EvidenceCase) -> None:
+def check_rewritten(case: RandomCase) -> None:
     as_made = with_nothing_rewritten(case.fleet)
     days = [pd.Timestamp(each) for each in case.days]
     told = []
     for fleet in (case.fleet, as_made):
         tables = fleet_tables(fleet, case.staging)
         timeline = index_fleet(tables)
-        velocity = measure_velocity(tables, timeline, days, pd.Timestamp(case.extracted_at))
+        velocity = measure_velocity(
+            tables, timeline, days, pd.Timestamp(case.days[-1] + case.delay)
+        )
         told.append((velocity, deployments(timeline, days[-1])))
     for rewritten, made in zip(*told, strict=True):
         pd.testing.assert_frame_equal(rewritten, made)
 
 
 @settings(PROFILE, max_examples=PROFILE.max_examples // 2)
-@given(evidence_cases(ANY_SIZES, BUSY))
-def test_rewriting_history_changes_nothing_that_happened(case: EvidenceCase) -> None:
+@given(random_cases(ANY_SIZES, BUSY))
+def test_rewriting_history_changes_nothing_that_happened(case: RandomCase) -> None:
     hold(case, check_rewritten)
 
 
