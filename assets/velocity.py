@@ -1,15 +1,21 @@
 """How fast commits reach the fleet, and how far each one got."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import pandas as pd
 
 from assets.compute.fleet import frame_from_arrow
-from assets.compute.rollouts import rollouts_of_days
+from assets.compute.rollouts import rollouts_by_environment, rollouts_of_days
 from assets.compute.velocity import deployment_velocity as join_velocity
 from assets.compute.velocity import measure_velocity
-from assets.publishing.checks import JudgedCheck, conformity_checks
+from assets.publishing.checks import (
+    ENVIRONMENTS_SUM,
+    ROLLOUT_COUNTS,
+    JudgedCheck,
+    RolloutCounts,
+    conformity_checks,
+)
 from assets.publishing.daily_asset import daily_dataset
 from assets.publishing.days import Day
 from assets.publishing.interfaces import HistoryDatabase, ReportStore
@@ -18,10 +24,12 @@ from assets.publishing.partitions import StepEvents, keep_days, publish_days
 from assets.publishing.retries import Retries
 from assets.schemas import (
     COMMIT_ROLLOUTS,
+    COMMIT_ROLLOUTS_BY_ENVIRONMENT,
     DEPLOYMENT_VELOCITY,
     FLAKE_DEPLOYMENT_STATUS,
     SYSTEM_DEPLOYMENT_STATUS,
 )
+from assets.schemas.velocity import NEWEST_BY_ENVIRONMENT
 
 
 @daily_dataset(
@@ -42,7 +50,8 @@ def deployment_velocity(
     """Measures every flake's days, and keeps them where Grafana can chart them."""
     loaded = fleet.load(context.run)
     days = loaded.days(context)
-    measured = measure_velocity(loaded.tables, loaded.timeline, [day.snapshot_at for day in days])
+    snapshots_at = [day.snapshot_at for day in days]
+    measured = measure_velocity(loaded.tables, loaded.timeline, snapshots_at, loaded.extracted_at)
 
     def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
         flakes = frame_from_arrow(reports.read(FLAKE_DEPLOYMENT_STATUS, day.date))
@@ -74,3 +83,43 @@ def commit_rollouts(
         return next(rollouts), []
 
     yield from publish_days(context, COMMIT_ROLLOUTS, days, reports, compute)
+
+
+@daily_dataset(
+    COMMIT_ROLLOUTS_BY_ENVIRONMENT,
+    deps=[*FLEET, SYSTEM_DEPLOYMENT_STATUS.name, COMMIT_ROLLOUTS.name],
+    group="velocity",
+    kinds={"pandas", "parquet"},
+    checks=[*conformity_checks(COMMIT_ROLLOUTS_BY_ENVIRONMENT), ENVIRONMENTS_SUM],
+)
+def commit_rollouts_by_environment(
+    context: dg.AssetExecutionContext,
+    fleet: dg.ResourceParam[FleetLoader],
+    reports: dg.ResourceParam[ReportStore],
+) -> StepEvents:
+    """Follows each flake's newest commits through every environment."""
+    loaded = fleet.load(context.run)
+    days = loaded.days(context)
+
+    def statuses() -> Iterator[pd.DataFrame]:
+        for day in days:
+            yield frame_from_arrow(reports.read(SYSTEM_DEPLOYMENT_STATUS, day.date))
+
+    rollouts = rollouts_by_environment(
+        loaded.timeline,
+        [day.snapshot_at for day in days],
+        statuses,
+        newest=NEWEST_BY_ENVIRONMENT,
+    )
+
+    def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
+        by_environment = next(rollouts)
+        in_all = frame_from_arrow(reports.read(COMMIT_ROLLOUTS, day.date, ROLLOUT_COUNTS))
+        is_of_same_reading = (
+            reports.describe(COMMIT_ROLLOUTS, day.date).extracted_at
+            == day.extracted_at.to_pydatetime()
+        )
+        counts = RolloutCounts(in_all if is_of_same_reading else None, by_environment)
+        return by_environment, [ENVIRONMENTS_SUM.on(counts)]
+
+    yield from publish_days(context, COMMIT_ROLLOUTS_BY_ENVIRONMENT, days, reports, compute)

@@ -31,6 +31,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
             deployments.deployments,
             velocity.deployment_velocity,
             velocity.commit_rollouts,
+            velocity.commit_rollouts_by_environment,
             history.deployment_history,
             history.view_system_deployment_status,
             report.fleet_report,

@@ -34,7 +34,7 @@ def adoption_curves(
         commit first, then reached_at: `flake_id`, `commit_id`, `reached_at` (UTC), `hosts_reached`
         (systems, from the first to this one). A commit that reached no system has no row.
     """
-    commits, running = timeline.commits, timeline.running
+    commits, running = timeline.commits, timeline.running_by_branch
     instant = instant_microseconds(snapshot_at)
     flake = systems_by_host(timeline, status)["flake"].to_numpy()
     latest = translate(flake, commits.latest(instant))
@@ -42,7 +42,8 @@ def adoption_curves(
     for pieces in running.pieces(running.earliest, instant, pieces_at_once):
         host, commit = pieces["host"].to_numpy(), pieces["commit"].to_numpy()
         # A commit is reached with the first run of it or of a later one; age 0 is the newest.
-        age = np.maximum(latest[host] - commit, 0)
+        on_branch = commits.count_on_branch
+        age = np.maximum(on_branch[latest[host]] - on_branch[commit], 0)
         is_own = (latest[host] != NOTHING) & (flake[host] == commits.flake[commit])
         newest = pieces.assign(age=age)[is_own & (age < newest_commits)]
         first_runs.append(newest.groupby(["host", "age"], as_index=False)["start"].min())
@@ -55,7 +56,9 @@ def adoption_curves(
         for age in range(newest_commits)
     )
     newest = latest[reached["host"]]
-    reached = reached.assign(flake=flake[reached["host"]], commit=newest - reached["age"])
+    place = commits.count_on_branch[newest] - 1 - reached["age"].to_numpy()
+    commit = np.where(place < 0, NOTHING, commits.on_branch[place])
+    reached = reached.assign(flake=flake[reached["host"]], commit=commit)
     # A flake can have fewer commits than were asked for.
     steps = reached[reached["commit"] >= commits.starts[newest]]
     steps = steps.sort_values(["flake", "age", "start"])

@@ -24,7 +24,13 @@ class RolloutProgress:
         counts: by commit position, how many systems it has reached.
     """
 
-    def __init__(self, commits: CommitOrder, host_count: int, ranks: Sequence[Integers]) -> None:
+    def __init__(
+        self,
+        commits: CommitOrder,
+        host_count: int,
+        ranks: Sequence[Integers],
+        first: Integers | None = None,
+    ) -> None:
         """Begins before anything has happened.
 
         Args:
@@ -32,8 +38,11 @@ class RolloutProgress:
             host_count: how many hosts there are.
             ranks: by flake code, ranks whose instants will be asked for, at least one; 0 is none.
                 None of a flake's systems may have a greater rank than the greatest of these.
+            first: by flake code, position of the first commit that is asked for; those before it
+                count as reached by none. None for all.
         """
         self._commits = commits
+        self._first_asked_for = commits.starts if first is None else first[commits.flake]
         rank_counts = np.max(ranks, axis=0) + 1
         self._first_rank = np.cumsum(rank_counts) - rank_counts
         is_kept = np.zeros(int(rank_counts.sum()), np.int64)
@@ -103,7 +112,7 @@ class RolloutProgress:
         before = highest.groupby(pieces["host"]).shift(fill_value=NOTHING)
         commit, host = pieces["commit"].to_numpy(), pieces["host"].to_numpy()
         before = np.maximum(before.to_numpy(), self._greatest[host])
-        before = np.maximum(before, self._commits.starts[commit] - 1)
+        before = np.maximum(before, self._first_asked_for[commit] - 1)
         np.maximum.at(self._greatest, host, commit)
 
         further = commit > before

@@ -1,6 +1,6 @@
 """How far each commit got among the systems of its flake, and when."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +38,8 @@ def commit_rollouts(
         pieces_at_once: how many pieces of host time may be in memory together.
 
     Returns:
-        One row a visible commit, by flake_name, flake_id (flakes without a name last), then the
-        newest first. Columns as in `assets.schemas.COMMIT_ROLLOUTS`.
+        One row a visible commit on the branch, by flake_name, flake_id (flakes without a name
+        last), then the newest first. Columns as in `assets.schemas.COMMIT_ROLLOUTS`.
     """
     return next(
         rollouts_of_days(
@@ -53,6 +53,7 @@ def rollouts_of_days(
     snapshots_at: Sequence[pd.Timestamp],
     statuses: Iterable[pd.DataFrame] | None = None,
     *,
+    newest: int | None = None,
     pairs_at_once: int = PAIRS_AT_ONCE,
     pieces_at_once: int = PIECES_AT_ONCE,
 ) -> Iterator[pd.DataFrame]:
@@ -66,6 +67,7 @@ def rollouts_of_days(
         snapshots_at: the instants.
         statuses: `system_deployment_status` at each of them, taken one by one; where there are
             none, the systems are judged here.
+        newest: of how many commits of each flake, counted from its latest; None for all.
         pairs_at_once: how many (host, commit) pairs may be listed in memory together.
         pieces_at_once: how many pieces of host time may be in memory together.
     """
@@ -77,12 +79,69 @@ def rollouts_of_days(
         systems = _Systems.of(timeline, status, snapshot_at)
         numbers = systems.numbers_kept_after(batch[-1] if batch else None, timeline.commits)
         if batch and numbers_kept + numbers > _NUMBERS_KEPT:
-            yield from _follow(timeline, batch, pairs_at_once, pieces_at_once)
+            yield from _follow(timeline, batch, newest, pairs_at_once, pieces_at_once)
             batch, numbers_kept = [], 0
         batch.append(systems)
         numbers_kept += numbers
     if batch:
-        yield from _follow(timeline, batch, pairs_at_once, pieces_at_once)
+        yield from _follow(timeline, batch, newest, pairs_at_once, pieces_at_once)
+
+
+def rollouts_by_environment(
+    timeline: FleetTimeline,
+    snapshots_at: Sequence[pd.Timestamp],
+    statuses: Callable[[], Iterable[pd.DataFrame]],
+    *,
+    newest: int,
+    pairs_at_once: int = PAIRS_AT_ONCE,
+    pieces_at_once: int = PIECES_AT_ONCE,
+) -> Iterator[pd.DataFrame]:
+    """The same of each environment, as if its systems were all.
+
+    Memory: as `rollouts_of_days`, for each environment; time is that of one of them, as each system
+    is of one environment.
+
+    Args:
+        timeline: the fleet.
+        snapshots_at: the instants, ascending.
+        statuses: begins to give `system_deployment_status` at each of them, one by one.
+        newest: of how many commits of each flake, counted from its latest.
+        pairs_at_once: how many (host, commit) pairs may be listed in memory together.
+        pieces_at_once: how many pieces of host time may be in memory together.
+
+    Returns:
+        One row a commit and environment that has a system of the flake, in the order of
+        `rollouts_of_days`, then by environment (null last). Columns as in
+        `assets.schemas.COMMIT_ROLLOUTS_BY_ENVIRONMENT`.
+    """
+    names = {name for status in statuses() for name in status["environment"].unique()}
+    # Text by code point, null last.
+    environments = [*sorted(name for name in names if isinstance(name, str)), None]
+
+    def of_environment(environment: str | None) -> Iterator[pd.DataFrame]:
+        for status in statuses():
+            named = status["environment"]
+            chosen = named.isna() if environment is None else named.eq(environment)
+            yield status[chosen].reset_index(drop=True)
+
+    followed = [
+        rollouts_of_days(
+            timeline,
+            snapshots_at,
+            of_environment(environment),
+            newest=newest,
+            pairs_at_once=pairs_at_once,
+            pieces_at_once=pieces_at_once,
+        )
+        for environment in environments
+    ]
+    for rollouts in zip(*followed, strict=True):
+        told = [
+            each.assign(environment=pd.Series(name, each.index, "str"))[each["hosts_eligible"] > 0]
+            for name, each in zip(environments, rollouts, strict=True)
+        ]
+        # All tell of the same commits in the same order.
+        yield pd.concat(told).sort_index(kind="stable").reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -135,12 +194,19 @@ class _Systems:
 def _follow(
     timeline: FleetTimeline,
     systems: list[_Systems],
+    newest: int | None,
     pairs_at_once: int,
     pieces_at_once: int,
 ) -> Iterator[pd.DataFrame]:
-    commits, running, host_count = timeline.commits, timeline.running, len(timeline.hosts)
+    commits, host_count = timeline.commits, len(timeline.hosts)
+    chosen = np.any([each.flake_by_host != NOTHING for each in systems], axis=0)
+    running = timeline.running_by_branch.of_hosts(chosen)
+    # What is told of at the first instant begins no later than at the others.
     progress = RolloutProgress(
-        commits, host_count, [ranks for each in systems for ranks in each.milestones]
+        commits,
+        host_count,
+        [ranks for each in systems for ranks in each.milestones],
+        _first_told(commits, systems[0].instant, newest),
     )
     first_run_at = running.first_starts(host_count)
     reached, before = running.earliest, systems[0].flake_by_host
@@ -156,7 +222,19 @@ def _follow(
                 is_own = now.flake_by_host[pieces["host"]] == commits.flake[pieces["commit"]]
                 progress.advance(pieces[is_own], pairs_at_once)
         reached, before = now.instant, now.flake_by_host
-        yield _rows(timeline, now, progress)
+        yield _rows(timeline, now, progress, newest)
+
+
+def _first_told(commits: CommitOrder, instant: int, newest: int | None) -> Integers:
+    """By flake code, position of the first of its newest commits on the branch at an instant."""
+    latest = commits.latest(instant)
+    known = latest[latest != NOTHING]
+    first = np.full(len(latest), len(commits.flake), np.int64)
+    first[latest != NOTHING] = commits.starts[known]
+    if newest is not None:
+        place = np.maximum(commits.count_on_branch[known] - newest, 0)
+        first[latest != NOTHING] = np.maximum(commits.starts[known], commits.on_branch[place])
+    return first
 
 
 def _flakes_to_restart(before: Integers, now: _Systems, joined_late: Booleans) -> Booleans:
@@ -173,9 +251,15 @@ def _flakes_to_restart(before: Integers, now: _Systems, joined_late: Booleans) -
     return restarted
 
 
-def _rows(timeline: FleetTimeline, systems: _Systems, progress: RolloutProgress) -> pd.DataFrame:
+def _rows(
+    timeline: FleetTimeline, systems: _Systems, progress: RolloutProgress, newest: int | None
+) -> pd.DataFrame:
     commits, flakes = timeline.commits, timeline.commits.flakes
-    shown = commits.rows[commits.rows["commit_timestamp"] < systems.snapshot_at]
+    is_shown = commits.rows["is_on_branch"] & (
+        commits.rows["commit_timestamp"] < systems.snapshot_at
+    )
+    first = _first_told(commits, systems.instant, newest)[commits.flake]
+    shown = commits.rows[is_shown & (commits.rows.index >= first)]
     # Flakes without a name come last.
     by_name = flakes.sort_values(["flake_name", "flake_id"]).index
     shown = shown.assign(rank=np.argsort(by_name)[shown["flake"]])

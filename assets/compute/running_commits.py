@@ -6,7 +6,7 @@ of one current commit each.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -30,12 +30,14 @@ class RunningCommits:
     Attributes:
         spans: one row a span. host: code; is_registered: whether the host is registered to a flake;
             start and end: microseconds, `NEVER` while it lasts; first_match and end_match: where
-            the matches of its path are in `paths`.
-        paths: the commits that deployed paths match.
+            the commits that its path can stand for are in the two arrays.
+        positions: of these commits.
+        made_at: when these were made, microseconds; ascending within a span's.
     """
 
     spans: pd.DataFrame
-    paths: PathMatches
+    positions: Integers
+    made_at: Integers
 
     @classmethod
     def of(cls, states: HostStates, hosts: pd.DataFrame, paths: PathMatches) -> "RunningCommits":
@@ -68,7 +70,30 @@ class RunningCommits:
             ignore_index=True,
         )
         kept = (both["start"] < both["end"]) & (both["first_match"] < both["end_match"])
-        return cls(both[kept], paths)
+        return cls(both[kept], paths.positions, paths.made_at)
+
+    def by_branch(self, is_on_branch: Booleans) -> "RunningCommits":
+        """What the hosts run where commits on the branch go before those rewritten away.
+
+        Args:
+            is_on_branch: by commit position.
+        """
+        kept = is_on_branch[self.positions]
+        if kept.all():
+            return self
+        # In front those on the branch, then all, for paths that match none on it.
+        kept_before = np.append(0, np.cumsum(kept))
+        count = int(kept_before[-1])
+        first, end = self.spans["first_match"].to_numpy(), self.spans["end_match"].to_numpy()
+        has_any = kept_before[first] < kept_before[end]
+        return RunningCommits(
+            self.spans.assign(
+                first_match=np.where(has_any, kept_before[first], first + count),
+                end_match=np.where(has_any, kept_before[end], end + count),
+            ),
+            np.append(self.positions[kept], self.positions),
+            np.append(self.made_at[kept], self.made_at),
+        )
 
     @property
     def earliest(self) -> int:
@@ -82,7 +107,7 @@ class RunningCommits:
 
     def of_hosts(self, chosen: Booleans) -> "RunningCommits":
         """The spans of the hosts that are chosen by their code."""
-        return RunningCommits(self.spans[chosen[self.spans["host"]]], self.paths)
+        return replace(self, spans=self.spans[chosen[self.spans["host"]]])
 
     def pieces(
         self, since: int, until: int, pieces_at_once: int = PIECES_AT_ONCE
@@ -93,9 +118,9 @@ class RunningCommits:
         `RunningCommits`. A piece that reaches over the border of two spans of time comes as two.
 
         Yields:
-            One row a piece: host (code); commit: position of the current commit, which is that of
-            `system_deployment_status` taken at any instant in (start, end]; is_registered: whether
-            the host is registered to a flake, which then is the commit's; start; end, later than
+            One row a piece: host (code); commit: position of the current commit at any instant in
+            (start, end], by branch that of `system_deployment_status` taken then; is_registered:
+            whether the host is registered to a flake, which then is the commit's; start; end, later than
             start: microseconds.
         """
         spans = self.spans[(self.spans["start"] < until) & (self.spans["end"] > since)]
@@ -115,7 +140,7 @@ class RunningCommits:
 
     def _matches_made_before(self, spans: pd.DataFrame, instants: Integers) -> Integers:
         first, end = spans["first_match"].to_numpy(), spans["end_match"].to_numpy()
-        return ends_before(self.paths.made_at, first, end, instants)
+        return ends_before(self.made_at, first, end, instants)
 
     def _divide(self, spans: pd.DataFrame, made: Integers, counts: Integers) -> pd.DataFrame:
         # Where no match was made yet, the contract takes the greatest of those to come.
@@ -124,12 +149,12 @@ class RunningCommits:
         owner, match = expand(made - 1, counts)
         is_first = np.diff(owner, prepend=NOTHING) != 0
         current = np.where(is_first, first_current[owner], match)
-        begins = np.where(is_first, spans["start"].to_numpy()[owner], self.paths.made_at[current])
+        begins = np.where(is_first, spans["start"].to_numpy()[owner], self.made_at[current])
         is_last = np.append(is_first[1:], True)
         ends = np.where(is_last, spans["end"].to_numpy()[owner], np.append(begins[1:], NEVER))
         # Of matches made at the same instant only the greatest is ever current.
         kept = np.flatnonzero(begins < ends)
         pieces = spans[["host", "is_registered"]].iloc[owner[kept]]
         return pieces.assign(
-            commit=self.paths.positions[current[kept]], start=begins[kept], end=ends[kept]
+            commit=self.positions[current[kept]], start=begins[kept], end=ends[kept]
         )

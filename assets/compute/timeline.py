@@ -68,8 +68,13 @@ class FleetTimeline:
 
     @cached_property
     def running(self) -> RunningCommits:
-        """What every host ran, found out when first asked for."""
+        """What every host ran, found out when first asked for, whatever was rewritten since."""
         return RunningCommits.of(self.states, self.hosts, self.paths)
+
+    @cached_property
+    def running_by_branch(self) -> RunningCommits:
+        """The same with the commits that `system_deployment_status` takes for current."""
+        return self.running.by_branch(self.commits.rows["is_on_branch"].to_numpy())
 
     @cached_property
     def deleted_at(self) -> Integers:

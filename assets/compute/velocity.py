@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from assets.compute.commit_order import CommitOrder
-from assets.compute.currency import WITHIN_COMMITS, WITHIN_HOURS, currency
+from assets.compute.currency import CURRENT, currency
 from assets.compute.day_windows import DayWindows
 from assets.compute.deployment_events import before, commits_included
 from assets.compute.encoding import (
@@ -24,6 +24,7 @@ from assets.compute.fleet import FleetTables
 from assets.compute.lead_times import PAIRS_AT_ONCE, LivePairs, live_pairs
 from assets.compute.quantiles import quantiles
 from assets.compute.running_commits import PIECES_AT_ONCE
+from assets.compute.seen_time import seen_spans
 from assets.compute.timeline import FleetTimeline
 
 _OF_STATUS = [
@@ -76,6 +77,7 @@ def measure_velocity(
     tables: FleetTables,
     timeline: FleetTimeline,
     snapshots_at: Sequence[pd.Timestamp],
+    extracted_at: pd.Timestamp,
     *,
     pairs_at_once: int = PAIRS_AT_ONCE,
     pieces_at_once: int = PIECES_AT_ONCE,
@@ -83,7 +85,8 @@ def measure_velocity(
     """Measures each flake's days, but for what the status snapshots say.
 
     A day's row depends on what lies before its T alone, so that it is the same whether it is
-    measured that day or later, alone or among others.
+    measured that day or later, alone or among others; but for the `seen_` shares, which are known
+    only right after T.
 
     Memory: some 400 bytes a deployment, commit and row of the result, and what the two bounds allow
     (80 bytes a pair, 200 bytes a piece); none for the (host, commit) pairs beyond.
@@ -92,6 +95,7 @@ def measure_velocity(
         tables: the fleet, of any set of flakes.
         timeline: the same, indexed.
         snapshots_at: T of each day, ascending; one a day.
+        extracted_at: when the tables were read.
         pairs_at_once: how many (host, commit) pairs may be listed in memory together.
         pieces_at_once: how many pieces of host time may be in memory together.
 
@@ -110,9 +114,10 @@ def measure_velocity(
         bounds = {"pairs_at_once": pairs_at_once, "pieces_at_once": pieces_at_once}
         parts = (snapshots_at[:split], snapshots_at[split:])
         return pd.concat(
-            [measure_velocity(tables, timeline, part, **bounds) for part in parts],
+            [measure_velocity(tables, timeline, part, extracted_at, **bounds) for part in parts],
             ignore_index=True,
         )
+    seen = seen_spans(timeline.states, snapshots_at, extracted_at)
     events = before(timeline.events, snapshots_at[-1])
     first = first_deployments(timeline.commits, events)
     reached = first[first["is_flapping"].eq(False)]
@@ -123,7 +128,9 @@ def measure_velocity(
         _deployment_measures(timeline.commits, events, windows),
         _lead_time_measures(live_pairs(timeline.commits, events, windows), pairs_at_once),
         _stage_measures(reached.assign(built_at=build_times(tables, timeline.commits)), windows),
-        _currency_measures(currency(timeline, windows, pieces_at_once)),
+        _currency_measures(
+            currency(timeline, windows, seen.values(), pieces_at_once), windows.ends.isin([*seen])
+        ),
     ]
     flakes = timeline.flakes[["id", "name"]].sort_values(["name", "id"])
     codes = timeline.commits.flake_codes(flakes["id"])
@@ -228,13 +235,12 @@ def _stage_measures(first: pd.DataFrame, windows: DayWindows) -> pd.DataFrame:
     return measures.assign(negative_stage_count=negative)
 
 
-def _currency_measures(host_time: pd.DataFrame) -> pd.DataFrame:
+def _currency_measures(host_time: pd.DataFrame, is_seen_day: "pd.Series[bool]") -> pd.DataFrame:
     total = host_time["total"]
+    seen_total = total.where(is_seen_day.reindex(total.index, level="day"))
     measures = pd.DataFrame({"host_hours": total / MICROSECONDS_PER_HOUR})
-    measures["up_to_date_share"] = host_time["up_to_date"] / total
-    for count in WITHIN_COMMITS:
-        noun = "commit" if count == 1 else "commits"
-        measures[f"within_{count}_{noun}_share"] = host_time[f"within_{count}_commits"] / total
-    for hours in WITHIN_HOURS:
-        measures[f"within_{hours}_hours_share"] = host_time[f"within_{hours}_hours"] / total
+    for name in CURRENT:
+        share = f"{name}_share".replace("_1_commits_", "_1_commit_")
+        measures[share] = host_time[name] / total
+        measures[f"seen_{share}"] = host_time[f"seen_{name}"] / seen_total
     return measures

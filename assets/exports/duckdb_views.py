@@ -12,6 +12,7 @@ from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.publishing.layout import PARTITION_FILE, PARTITION_KEY
 from assets.schemas import (
     COMMIT_ROLLOUTS,
+    COMMIT_ROLLOUTS_BY_ENVIRONMENT,
     DEPLOYMENTS,
     FLAKE_DEPLOYMENT_STATUS,
     PUBLISHED_DATASETS,
@@ -24,7 +25,13 @@ REPORTS_VARIABLE = "flakelag_reports"
 """The DuckDB variable that says where the reports are, for sessions in which we can't tell."""
 
 # Of the others only all days together make sense: they hold what happened, not how things stand.
-SNAPSHOTS = (SYSTEM_DEPLOYMENT_STATUS, FLAKE_DEPLOYMENT_STATUS, COMMIT_ROLLOUTS, QUARANTINE)
+SNAPSHOTS = (
+    SYSTEM_DEPLOYMENT_STATUS,
+    FLAKE_DEPLOYMENT_STATUS,
+    COMMIT_ROLLOUTS,
+    COMMIT_ROLLOUTS_BY_ENVIRONMENT,
+    QUARANTINE,
+)
 
 # Those of the document "System Deployment Status View".
 DOCUMENT_COLUMNS = (

@@ -10,6 +10,7 @@ from assets.publishing.instants import utc_minute
 from assets.publishing.interfaces import Publication, StagedExtract
 from assets.schemas import (
     COMMIT_ROLLOUTS,
+    COMMIT_ROLLOUTS_BY_ENVIRONMENT,
     DEPLOYMENT_VELOCITY,
     DEPLOYMENTS,
     FLAKE_DEPLOYMENT_STATUS,
@@ -62,6 +63,13 @@ PREVIEWED = {
         "hosts_eligible",
         "hosts_reached",
         "hosts_current",
+    ),
+    COMMIT_ROLLOUTS_BY_ENVIRONMENT.name: (
+        "flake_name",
+        "commit_timestamp",
+        "environment",
+        "hosts_eligible",
+        "hosts_reached",
     ),
     DERIVATIONS.name: (
         "id",

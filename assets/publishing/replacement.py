@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from assets.compute.vocabulary import NOT_RECORDED
 from assets.publishing.conformity import key_of, rows_in_words
-from assets.schemas.dictionary import Column, Dataset
+from assets.schemas.dictionary import TEXT, Column, Dataset
 
 EXTRACTED_AT = "extracted_at"
 """The column that alone may differ between two readings of the same facts."""
@@ -114,15 +114,17 @@ def find_loss(dataset: Dataset, published: pa.Table, candidate: pa.Table) -> str
         if name in published.column_names
     ]
     counts = [name for name in dataset.record_counts if name in published.column_names]
-    then = published.select(key)
-    now = candidate.select(key).append_column("is_there", pa.repeat(True, candidate.num_rows))
+    then = _keyed(dataset, published)
+    now = _keyed(dataset, candidate)
+    joined_by = then.column_names
+    now = now.append_column("is_there", pa.repeat(True, candidate.num_rows))
     for name in evidence:
         then = then.append_column(f"{name} then", _is_known(published[name], dataset[name]))
         now = now.append_column(f"{name} now", _is_known(candidate[name], dataset[name]))
     for name in counts:
         then = then.append_column(f"{name} then", published[name])
         now = now.append_column(f"{name} now", candidate[name])
-    rows = then.join(now, key, join_type="left outer")
+    rows = then.join(now, joined_by, join_type="left outer")
     losses = (
         {"the row is gone": pc.is_null(rows["is_there"])}
         | {
@@ -146,6 +148,18 @@ def _is_known(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     if NOT_RECORDED not in (column.allowed or ()):
         return pc.is_valid(values)
     return pc.fill_null(pc.not_equal(values, NOT_RECORDED), fill_value=False)
+
+
+def _keyed(dataset: Dataset, table: pa.Table) -> pa.Table:
+    """The key columns; beside one that can be null, whether it is, as a join takes no null."""
+    keyed = table.select(dataset.key)
+    for place, name in enumerate(dataset.key):
+        if dataset[name].nullable:
+            column = dataset[name]
+            filler = pa.scalar("" if column.type == TEXT else 0, column.type)
+            keyed = keyed.append_column(f"{name} is null", pc.is_null(table[name]))
+            keyed = keyed.set_column(place, name, pc.fill_null(table[name], filler))
+    return keyed
 
 
 def _type_of(table: pa.Table, column: str) -> pa.DataType | None:

@@ -3,6 +3,8 @@
 The descriptions are the definitions: a test holds the computation to them.
 """
 
+from dataclasses import replace
+
 from assets.schemas.dictionary import (
     Dataset,
     count,
@@ -19,6 +21,9 @@ from assets.schemas.status import (
     SYSTEM_DEPLOYMENT_STATUS,
 )
 
+NEWEST_BY_ENVIRONMENT = 500
+"""Commits of each flake that are told of by environment; so many a fleet keeps of a branch, too."""
+
 _DEPLOYMENTS_TRACED = (
     "system_states.timestamp",
     "system_states.deployed_path",
@@ -31,6 +36,7 @@ _STATUS_AT_EACH_INSTANT = (
     "systems.flake_id",
     "systems.created_at",
     "systems.is_active",
+    "flakes.deleted_at",
 )
 _BUILDS = (
     *_DEPLOYMENTS_TRACED,
@@ -166,8 +172,10 @@ _CURRENCY = (
         "up_to_date_share",
         "share",
         "Share of `host_hours` in which the system's status at that instant is up_to_date, every "
-        "instant counted and none sampled. Time as unknown or no_deployment counts as not current. "
-        "Null where `host_hours` is 0, as before any system existed.",
+        "instant counted and none sampled, but that it takes no notice of `source_archived`: "
+        "what was the latest commit before history was rewritten stays so, in its time. Time as "
+        "unknown or no_deployment counts as not current, that of a flake from its `deleted_at` on "
+        "among it. Null where `host_hours` is 0, as before any system existed.",
         nullable=True,
         derived_from=_STATUS_AT_EACH_INSTANT,
     ),
@@ -194,6 +202,37 @@ _CURRENCY = (
             derived_from=_STATUS_AT_EACH_INSTANT,
         )
         for hours in (24, 168)
+    ),
+)
+
+_SEEN_AT_EACH_INSTANT = (
+    *_STATUS_AT_EACH_INSTANT,
+    "agent_heartbeats.system_state_id",
+    "agent_heartbeats.timestamp",
+)
+_SEEN_CURRENCY = (
+    number(
+        "seen_up_to_date_share",
+        "share",
+        "Share of `host_hours` that `up_to_date_share` counts and in which the system had been "
+        "seen less than 4 hours before. Signs of life are each state, and every instant from the "
+        "last state before `snapshot_at` to its newest heartbeat before `snapshot_at`: the agent "
+        "writes a state at each start, so it ran all that time. The heartbeats of earlier states "
+        "are not read, so it is what can be shown, and never more than `up_to_date_share`. Null "
+        "where `host_hours` is 0, where the fleet records no heartbeats, in days that were read "
+        "more than one hour after `snapshot_at`, and in days published by a version before 0.2.",
+        nullable=True,
+        derived_from=_SEEN_AT_EACH_INSTANT,
+    ),
+    *(
+        number(
+            f"seen_{share}",
+            "share",
+            f"The same of `{share}`.",
+            nullable=True,
+            derived_from=_SEEN_AT_EACH_INSTANT,
+        )
+        for share in (column.name for column in _CURRENCY[2:])
     ),
 )
 
@@ -270,6 +309,7 @@ DEPLOYMENT_VELOCITY = Dataset(
         "systems_total",
         "host_hours",
     ),
+    known_at_reading=tuple(column.name for column in _SEEN_CURRENCY),
     order_by="snapshot_date, flake_name, flake_id",
     columns=(
         SYSTEM_DEPLOYMENT_STATUS["snapshot_date"],
@@ -294,19 +334,21 @@ DEPLOYMENT_VELOCITY = Dataset(
             nullable=True,
             derived_from=("system_states.hostname", "system_states.timestamp"),
         ),
+        *_SEEN_CURRENCY,
     ),
 )
 
 COMMIT_ROLLOUTS = Dataset(
     name="commit_rollouts",
-    grain="one row a commit",
+    grain="one row a commit on the branch",
     description=(
         "How far each commit visible at `snapshot_at` got among the systems of its flake, and "
-        "when. A system runs a commit while that is its current commit in "
-        "`system_deployment_status` taken at that instant: from its deployment or, where the "
+        "when; a commit with `source_archived` has no row, as it is on no branch. A system runs a "
+        "commit while that is its current commit in `system_deployment_status` taken at that "
+        "instant: from its deployment or, where the "
         "commit leaves the output that the system runs unchanged, from the commit's own timestamp. "
-        "A commit has reached a system once the system runs it or a later commit of the flake, and "
-        "stays so after a rollback."
+        "A commit has reached a system once the system runs it or a later commit of the flake, on "
+        "the branch or not, in commit order; and stays so after a rollback."
     ),
     key=("commit_id",),
     record_counts=("hosts_eligible", "hosts_reached"),
@@ -363,5 +405,46 @@ COMMIT_ROLLOUTS = Dataset(
         ),
         SYSTEM_DEPLOYMENT_STATUS["snapshot_date"],
         SYSTEM_DEPLOYMENT_STATUS["snapshot_at"],
+    ),
+)
+
+_ENVIRONMENT = replace(
+    SYSTEM_DEPLOYMENT_STATUS["environment"],
+    description="Environment of the systems, as in `system_deployment_status`; null for those of "
+    "which none is recorded.",
+    derived_from=(f"{SYSTEM_DEPLOYMENT_STATUS.name}.environment",),
+)
+_OF_COMMIT = (
+    *("commit_id", "commit_hash", "commit_timestamp", "flake_id", "flake_name"),
+    *("snapshot_date", "snapshot_at"),
+)
+
+COMMIT_ROLLOUTS_BY_ENVIRONMENT = Dataset(
+    name="commit_rollouts_by_environment",
+    grain="one row a commit and environment",
+    description=(
+        f"The same of each environment by itself, of the newest {NEWEST_BY_ENVIRONMENT} commits of "
+        "each flake's branch: an environment has a row where it has a system of the flake at "
+        "`snapshot_at`, so that a commit's counts add up to those in `commit_rollouts`. Older "
+        "commits are in `commit_rollouts` alone."
+    ),
+    key=("commit_id", "environment"),
+    record_counts=COMMIT_ROLLOUTS.record_counts,
+    order_by=f"{COMMIT_ROLLOUTS.order_by}, then environment (null last)",
+    columns=(
+        *(COMMIT_ROLLOUTS[name] for name in _OF_COMMIT[:5]),
+        _ENVIRONMENT,
+        *(
+            replace(
+                column,
+                description=column.description.replace(
+                    "Systems associated with the flake",
+                    "Systems of the environment that are associated with the flake",
+                ),
+            )
+            for column in COMMIT_ROLLOUTS.columns
+            if column.name not in _OF_COMMIT
+        ),
+        *(COMMIT_ROLLOUTS[name] for name in _OF_COMMIT[5:]),
     ),
 )

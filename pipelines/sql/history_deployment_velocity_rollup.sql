@@ -32,6 +32,18 @@ SELECT
         AS within_168_hours_share,
     sum(commit_to_built_count)::bigint AS commit_to_built_count,
     sum(built_to_first_host_count)::bigint AS built_to_first_host_count,
-    sum(negative_stage_count)::bigint AS negative_stage_count
+    sum(negative_stage_count)::bigint AS negative_stage_count,
+    sum(seen_up_to_date_share * host_hours)
+        / nullif(sum(host_hours) FILTER (WHERE seen_up_to_date_share IS NOT NULL), 0) AS seen_up_to_date_share,
+    sum(seen_within_1_commit_share * host_hours)
+        / nullif(sum(host_hours) FILTER (WHERE seen_within_1_commit_share IS NOT NULL), 0) AS seen_within_1_commit_share,
+    sum(seen_within_5_commits_share * host_hours)
+        / nullif(sum(host_hours) FILTER (WHERE seen_within_5_commits_share IS NOT NULL), 0) AS seen_within_5_commits_share,
+    sum(seen_within_20_commits_share * host_hours)
+        / nullif(sum(host_hours) FILTER (WHERE seen_within_20_commits_share IS NOT NULL), 0) AS seen_within_20_commits_share,
+    sum(seen_within_24_hours_share * host_hours)
+        / nullif(sum(host_hours) FILTER (WHERE seen_within_24_hours_share IS NOT NULL), 0) AS seen_within_24_hours_share,
+    sum(seen_within_168_hours_share * host_hours)
+        / nullif(sum(host_hours) FILTER (WHERE seen_within_168_hours_share IS NOT NULL), 0) AS seen_within_168_hours_share
 FROM flakelag.deployment_velocity
 GROUP BY snapshot_date;

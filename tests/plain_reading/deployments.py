@@ -1,6 +1,6 @@
 """A plain reading of the contract's deployments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 
 from tests.plain_reading.rows import Commit, Fleet, State
@@ -38,6 +38,11 @@ class Event:
             return "rebuild"
         later = commit_order(self.commit) > commit_order(self.previous)
         return "upgrade" if later else "rollback"
+
+
+def with_nothing_rewritten(fleet: Fleet) -> Fleet:
+    """The fleet with every commit on its branch: what happened, whatever was rewritten since."""
+    return replace(fleet, commits=tuple(replace(c, source_archived=None) for c in fleet.commits))
 
 
 def events_of(fleet: Fleet, hostname: str, snapshot_at: datetime) -> list[Event]:
@@ -117,6 +122,7 @@ def deployment_row(fleet: Fleet, event: Event, events: list[Event], snapshot_at:
 
 def deployments(fleet: Fleet, snapshot_at: datetime) -> list[Row]:
     """The events before an instant, of every host that reported, in order of time."""
+    fleet = with_nothing_rewritten(fleet)
     hostnames = {s.hostname for s in fleet.system_states}
     rows = []
     for hostname in hostnames:

@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 
-from tests.plain_reading.currency import HostTime, currency
-from tests.plain_reading.deployments import Event, commits_between, events_of, is_flapping
+from tests.plain_reading.currency import currency
+from tests.plain_reading.deployments import (
+    Event,
+    commits_between,
+    events_of,
+    is_flapping,
+    with_nothing_rewritten,
+)
 from tests.plain_reading.rows import Commit, Flake, Fleet
 from tests.plain_reading.status import flake_deployment_status
 from tests.plain_reading.words import (
@@ -61,12 +67,14 @@ class Day:
         ]
 
 
-def deployment_velocity(fleet: Fleet, snapshots_at: Iterable[datetime]) -> list[Row]:
+def deployment_velocity(
+    fleet: Fleet, snapshots_at: Iterable[datetime], extracted_at: datetime
+) -> list[Row]:
     """The rows of some days, each day as of its T: by date, flake name, flake id."""
     rows = []
     for snapshot_at in snapshots_at:
         flake_status = flake_deployment_status(fleet, snapshot_at, snapshot_at)
-        for row in measured_velocity(fleet, [snapshot_at]):
+        for row in measured_velocity(fleet, [snapshot_at], extracted_at):
             (of_flake,) = [each for each in flake_status if each["flake_id"] == row["flake_id"]]
             for name, value in of_flake.items():
                 if name.startswith(("systems_", "commits_behind_")):
@@ -75,15 +83,18 @@ def deployment_velocity(fleet: Fleet, snapshots_at: Iterable[datetime]) -> list[
     return rows
 
 
-def measured_velocity(fleet: Fleet, snapshots_at: Iterable[datetime]) -> list[Row]:
+def measured_velocity(
+    fleet: Fleet, snapshots_at: Iterable[datetime], extracted_at: datetime
+) -> list[Row]:
     """The same rows without what a status snapshot says."""
     rows: list[Row] = []
+    as_made = with_nothing_rewritten(fleet)
     for snapshot_at in snapshots_at:
         start = datetime.combine(day_described(snapshot_at), time(), UTC)
         hostnames = {s.hostname for s in fleet.system_states}
-        events = {hostname: events_of(fleet, hostname, snapshot_at) for hostname in hostnames}
-        day = Day(fleet, start, snapshot_at, events)
-        host_times = currency(fleet, start, snapshot_at)
+        events = {hostname: events_of(as_made, hostname, snapshot_at) for hostname in hostnames}
+        day = Day(as_made, start, snapshot_at, events)
+        host_times = currency(fleet, start, snapshot_at, extracted_at)
         rows.extend(
             {
                 "snapshot_date": day_described(snapshot_at),
@@ -92,7 +103,7 @@ def measured_velocity(fleet: Fleet, snapshots_at: Iterable[datetime]) -> list[Ro
                 "snapshot_at": snapshot_at,
                 **deployment_columns(day, flake),
                 **lead_time_columns(day, flake),
-                **host_times.get(flake.id, HostTime()).row(),
+                **host_times[flake.id].row(),
                 **stage_columns(day, flake),
             }
             for flake in sorted(fleet.flakes, key=lambda f: (f.name, f.id))

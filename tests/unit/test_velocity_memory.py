@@ -71,7 +71,9 @@ def test_lead_times_of_pairs_that_are_never_listed(skipping: Fleet) -> None:
     snapshots_at = [pd.Timestamp(FIRST_DAY) + pd.Timedelta(days=day) for day in (1, 4)]
 
     measured, peak = peak_of(
-        lambda: measure_velocity(tables, timeline, snapshots_at, pairs_at_once=AT_ONCE)
+        lambda: measure_velocity(
+            tables, timeline, snapshots_at, snapshots_at[-1], pairs_at_once=AT_ONCE
+        )
     )
 
     # Every host waited 72 hours for the first commit after its own, less a minute for each later.
@@ -102,10 +104,16 @@ def test_rollouts_of_pairs_that_are_listed_few_at_a_time(
 def test_host_time_of_pieces_that_are_listed_few_at_a_time(unchanged: Fleet) -> None:
     tables = fleet_tables(unchanged)
     timeline = index_fleet(tables)
+    instant = pd.Timestamp(at(1))
 
     measured, peak = peak_of(
         lambda: measure_velocity(
-            tables, timeline, [pd.Timestamp(at(1))], pairs_at_once=AT_ONCE, pieces_at_once=AT_ONCE
+            tables,
+            timeline,
+            [instant],
+            instant,
+            pairs_at_once=AT_ONCE,
+            pieces_at_once=AT_ONCE,
         )
     )
 

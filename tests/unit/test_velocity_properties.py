@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 from hypothesis import given, settings
 
+from assets.compute.deployments import deployments
 from assets.compute.flake_status import flake_deployment_status
 from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
@@ -12,6 +13,7 @@ from assets.compute.velocity import deployment_velocity, measure_velocity
 from assets.schemas import DEPLOYMENT_VELOCITY, FLAKE_DEPLOYMENT_STATUS
 from tests.fleets import assert_rows, fleet_tables
 from tests.plain_reading import velocity as plain_reading
+from tests.plain_reading.deployments import with_nothing_rewritten
 from tests.random_fleets import ANY_SIZES, BUSY, PROFILE, RandomCase, hold, random_cases
 
 OF_STATUS = {
@@ -31,16 +33,20 @@ def check_measured(case: RandomCase) -> None:
         tables,
         index_fleet(tables),
         [pd.Timestamp(each) for each in case.days],
+        pd.Timestamp(case.days[-1] + case.delay),
         pairs_at_once=case.at_once,
         pieces_at_once=case.at_once,
     )
-    assert_rows(MEASURED, measured, plain_reading.measured_velocity(case.fleet, case.days))
+    expected = plain_reading.measured_velocity(case.fleet, case.days, case.days[-1] + case.delay)
+    assert_rows(MEASURED, measured, expected)
 
 
 def check_joined(case: RandomCase) -> None:
     tables = fleet_tables(case.fleet, case.staging)
     timeline = index_fleet(tables)
-    measured = measure_velocity(tables, timeline, [pd.Timestamp(each) for each in case.days])
+    extracted_at = pd.Timestamp(case.days[-1] + case.delay)
+    days = [pd.Timestamp(each) for each in case.days]
+    measured = measure_velocity(tables, timeline, days, extracted_at)
     # A run publishes some of the days that were measured together.
     published = case.days[-2:]
     flake_status = []
@@ -48,7 +54,7 @@ def check_joined(case: RandomCase) -> None:
         status = system_deployment_status(timeline, instant, instant)
         flake_status.append(flake_deployment_status(timeline, status, instant, instant))
     velocity = deployment_velocity(measured, pd.concat(flake_status))
-    expected = plain_reading.deployment_velocity(case.fleet, published)
+    expected = plain_reading.deployment_velocity(case.fleet, published, case.days[-1] + case.delay)
     assert_rows(DEPLOYMENT_VELOCITY, velocity, expected)
 
 
@@ -56,6 +62,27 @@ def check_joined(case: RandomCase) -> None:
 @given(random_cases(ANY_SIZES, BUSY))
 def test_every_day_is_what_the_definitions_say(case: RandomCase) -> None:
     hold(case, check_measured)
+
+
+def check_rewritten(case: RandomCase) -> None:
+    as_made = with_nothing_rewritten(case.fleet)
+    days = [pd.Timestamp(each) for each in case.days]
+    told = []
+    for fleet in (case.fleet, as_made):
+        tables = fleet_tables(fleet, case.staging)
+        timeline = index_fleet(tables)
+        velocity = measure_velocity(
+            tables, timeline, days, pd.Timestamp(case.days[-1] + case.delay)
+        )
+        told.append((velocity, deployments(timeline, days[-1])))
+    for rewritten, made in zip(*told, strict=True):
+        pd.testing.assert_frame_equal(rewritten, made)
+
+
+@settings(PROFILE, max_examples=PROFILE.max_examples // 2)
+@given(random_cases(ANY_SIZES, BUSY))
+def test_rewriting_history_changes_nothing_that_happened(case: RandomCase) -> None:
+    hold(case, check_rewritten)
 
 
 @settings(PROFILE, max_examples=PROFILE.max_examples // 5)

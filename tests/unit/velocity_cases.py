@@ -52,7 +52,7 @@ def computed_day(fleet: Fleet, snapshot_at: datetime) -> list[Row]:
     tables = fleet_tables(fleet)
     timeline = index_fleet(tables)
     instant = pd.Timestamp(snapshot_at)
-    measured = measure_velocity(tables, timeline, [instant])
+    measured = measure_velocity(tables, timeline, [instant], instant)
     status = system_deployment_status(timeline, instant, instant)
     flake_status = flake_deployment_status(timeline, status, instant, instant)
     return plain_rows(DEPLOYMENT_VELOCITY, deployment_velocity(measured, flake_status))
@@ -60,7 +60,7 @@ def computed_day(fleet: Fleet, snapshot_at: datetime) -> list[Row]:
 
 def plainly_read_day(fleet: Fleet, snapshot_at: datetime) -> list[Row]:
     """The rows of one day, as the plain reading has them."""
-    return plain_velocity.deployment_velocity(fleet, [snapshot_at])
+    return plain_velocity.deployment_velocity(fleet, [snapshot_at], snapshot_at)
 
 
 def computed_rollouts(fleet: Fleet, snapshot_at: datetime) -> list[Row]:
