@@ -13,7 +13,7 @@ from pipelines.demo.deployments import Build, Builds, Events
 from pipelines.demo.hosts import Hosts
 from pipelines.demo.source_schema import DERIVATION_STATUSES
 from pipelines.demo.spec import NIXOS_RELEASE, PACKAGES, DemoFleet, HostKind, Policy
-from pipelines.demo.stories import STATUS_OF_NEWEST, Stories, Story
+from pipelines.demo.stories import POLICY, STATUS_OF_NEWEST, Stories, Story
 from pipelines.demo.tables import configuration_names, seconds
 from pipelines.demo.text import Integers, hex_text, join, mix, store_paths, take
 from pipelines.units import DAY, HOUR, MICROSECONDS
@@ -45,7 +45,8 @@ def desired_targets(
     spec: DemoFleet, commits: Commits, hosts: Hosts, events: Events, stories: Stories
 ) -> pa.Array:
     """By host, the output that it was told to run; null where nobody told it."""
-    told = np.isin(hosts.policy, (Policy.AUTOMATIC,)) & (hosts.kind != HostKind.UNREGISTERED)
+    told = (hosts.policy == Policy.AUTOMATIC) & (hosts.kind != HostKind.UNREGISTERED)
+    told |= np.isin(stories.story, [s for s in POLICY if POLICY[s] == "auto_latest"])
     last = np.append(events.host[1:] != events.host[:-1], True)
     commit = np.full(len(hosts.name), -1)
     commit[events.host[last]] = events.commit[last]
@@ -198,7 +199,8 @@ def _outputs(
     is_normal = build == Build.NORMAL
     only_this = np.where(is_normal, 0, commit + 1)
     keys = mix(spec.seed, _OUTPUT, host, commits.flake[commit], generation, build, only_this)
-    return store_paths(keys, _system_names(spec, commits, hosts, builds))
+    named = Builds(host, stories.based_on(host, commit), build)
+    return store_paths(keys, _system_names(spec, commits, hosts, named))
 
 
 def _recipes(spec: DemoFleet, commits: Commits, hosts: Hosts, builds: Builds) -> pa.Array:

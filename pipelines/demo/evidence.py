@@ -47,14 +47,16 @@ def heartbeats_table(
     reporting, reported = host[state], arrived[state]
     until = spec.until_us
     last = until - rng.integers(5, _EVERY, len(state)) * MICROSECONDS
-    ended = np.isin(hosts.kind[reporting], (HostKind.DEACTIVATED,)) | (
+    ended = (hosts.kind[reporting] == HostKind.DEACTIVATED) | (
         stories.story[reporting] == Story.SILENT
     )
     quiet = reported < until - 5 * HOUR * MICROSECONDS
-    ended |= quiet & (hosts.policy[reporting] == Policy.STRAGGLER)
+    untold = stories.story[reporting] == Story.NONE
+    ended |= quiet & untold & (hosts.policy[reporting] == Policy.STRAGGLER)
     last[ended] = reported[ended] + rng.integers(1, 15 * _MINUTE, ended.sum()) * MICROSECONDS
     # What was reported lately was seen lately, so only of others it can be told.
-    candidates = np.flatnonzero(quiet & ~ended & (stories.story[reporting] == Story.NONE))
+    can_be = quiet & ~ended & untold
+    candidates = np.flatnonzero(can_be & (hosts.kind[reporting] != HostKind.UNREGISTERED))
     candidates = rng.permutation(candidates)
     count = 1 + spec.systems // _ONE_OF_SO_MANY_IS
     for number, (least, most) in enumerate((_LATE, _MISSING)):

@@ -22,10 +22,11 @@ from pipelines.demo.spec import (
     HostKind,
     Policy,
 )
-from pipelines.demo.stories import Stories, Story
+from pipelines.demo.stories import POLICY, Stories
 from pipelines.demo.text import hex_text, join, mix, take, uuids
 from pipelines.units import MICROSECONDS
 
+_POLICIES = ("manual", "auto_latest", "pinned")
 _ONE_IN_SO_MANY_NEVER_SAID = 9
 
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -143,11 +144,11 @@ def systems_table(
         policy = np.where(hosts.policy == Policy.AUTOMATIC, 1, np.where(pinned, 2, 0))
         known = np.ones(rows, dtype=np.bool_)
         if spec.is_newest:
-            policy[stories.story == Story.PINNED] = 2
-            policy[stories.story == Story.AWAITING_RELEASE] = 0
+            for story, name in POLICY.items():
+                policy[stories.story == story] = _POLICIES.index(name)
             manual = np.flatnonzero(policy == 0)
             known[manual[::_ONE_IN_SO_MANY_NEVER_SAID]] = False
-        policies = pa.array(("manual", "auto_latest", "pinned"), pa.string())
+        policies = pa.array(_POLICIES, pa.string())
         table = table.append_column(
             "deployment_policy", policies.take(pa.array(policy, mask=~known))
         ).append_column("system_configuration_name", configuration_names(spec, hosts)[0])

@@ -9,8 +9,9 @@ import click
 from pipelines.demo.fleet import DemoFleet
 from tests.benchmark.backfill import measure_backfill
 from tests.benchmark.comparison import compare
+from tests.benchmark.heartbeats import measure_heartbeats
 from tests.benchmark.measure import machine
-from tests.benchmark.report import backfill_lines, comparison_lines
+from tests.benchmark.report import backfill_lines, comparison_lines, heartbeat_lines
 
 
 @click.command()
@@ -20,16 +21,18 @@ from tests.benchmark.report import backfill_lines, comparison_lines
 @click.option("--repetitions", default=3, show_default=True, help="Of which the best counts.")
 @click.option("--sql/--no-sql", default=True, help="Compare with SQL in the embedded PostgreSQL.")
 @click.option("--backfill", "days", type=int, help="Measure a backfill of so many days instead.")
+@click.option("--heartbeats", type=int, help="Measure reading so many heartbeats instead.")
 def benchmark(
     systems: int,
     flakes: int | None,
     commits: int | None,
     repetitions: int,
     days: int | None,
+    heartbeats: int | None,
     *,
     sql: bool,
 ) -> None:
-    """Times the computations beside SQL written by hand, or a backfill by the real job.
+    """Times the computations beside SQL written by hand, a backfill, or reading heartbeats.
 
     Everything is made in a temporary folder (TMPDIR) and removed again.
     """
@@ -40,11 +43,15 @@ def benchmark(
         commits=5 * systems if commits is None else commits,
         # Older than the backfill by some days, so that its first day has a past too.
         days=120 if days is None else days + 10,
+        # The one that the hand-written SQL is about; heartbeats have an index in the newest only.
+        generation="newer" if heartbeats is None else "newest",
     )
     click.echo(f"On {machine()} at the start.")
     with tempfile.TemporaryDirectory(prefix="flakelag-bench-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
-        if days is None:
+        if heartbeats is not None:
+            lines = heartbeat_lines(measure_heartbeats(spec, heartbeats, repetitions, folder))
+        elif days is None:
             lines = comparison_lines(compare(spec, repetitions, folder, with_sql=sql))
         else:
             lines = backfill_lines(measure_backfill(spec, days, folder))

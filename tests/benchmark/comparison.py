@@ -14,7 +14,7 @@ from tests.benchmark.rows import find_differences
 
 _DATABASE = "fleet_of_the_benchmark"
 # Enough memory for the server's caches; nothing that is measured writes to it.
-_SERVER_SETTINGS = {
+SERVER_SETTINGS = {
     "shared_buffers": "1GB",
     "max_wal_size": "8GB",
     "maintenance_work_mem": "512MB",
@@ -69,16 +69,16 @@ def compare(spec: DemoFleet, repetitions: int, folder: Path, *, with_sql: bool) 
         folder: for everything that is made.
         with_sql: also load it into a PostgreSQL server, extract it from there, and run the SQL.
     """
-    _tell("making the fleet")
+    tell("making the fleet")
     if not with_sql:
         counts = in_new_process(source.stage, spec, folder)
         return Comparison(counts, None, _compute(spec, repetitions, folder), None)
-    server = EmbeddedPostgres(folder / "postgres", settings=_SERVER_SETTINGS)
+    server = EmbeddedPostgres(folder / "postgres", settings=SERVER_SETTINGS)
     server.start()
     try:
         url = server.ensure_database(_DATABASE)
         counts = in_new_process(source.load, url, spec)
-        _tell("extracting it")
+        tell("extracting it")
         reading = in_new_process(source.extract, url, folder, repetitions)
         computed = _compute(spec, repetitions, folder)
         sql = _run_sql(url, spec, repetitions, folder)
@@ -95,7 +95,7 @@ def _run_sql(url: str, spec: DemoFleet, repetitions: int, folder: Path) -> Sql:
     differences = []
 
     def seconds(*, more_indexes: bool) -> Mapping[str, float]:
-        _tell(_SELECTING[more_indexes])
+        tell(_SELECTING[more_indexes])
         rows = folder / f"selected-{more_indexes}"
         taken = in_new_process(
             handwritten.run, url, spec.until, rows, repetitions, more_indexes=more_indexes
@@ -107,5 +107,6 @@ def _run_sql(url: str, spec: DemoFleet, repetitions: int, folder: Path) -> Sql:
     return Sql(seconds(more_indexes=False), seconds(more_indexes=True), differences)
 
 
-def _tell(what: str) -> None:
+def tell(what: str) -> None:
+    """Says what is done next."""
     click.echo(f"... {what}", err=True)

@@ -6,6 +6,7 @@ from assets.schemas import DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS
 from tests.benchmark import computation, handwritten
 from tests.benchmark.backfill import Backfill
 from tests.benchmark.comparison import Comparison
+from tests.benchmark.heartbeats import WITH, WITHOUT, Heartbeats
 
 _MEGABYTE = 1_000_000
 _STATUS, _EVENTS = SYSTEM_DEPLOYMENT_STATUS.name, DEPLOYMENTS.name
@@ -72,6 +73,19 @@ def backfill_lines(measured: Backfill) -> Iterator[str]:
         f"peak memory {measured.peak_memory // _MEGABYTE:,} MB; "
         f"{measured.files:,} files of {measured.bytes // _MEGABYTE:,} MB"
     )
+
+
+def heartbeat_lines(measured: Heartbeats) -> Iterator[str]:
+    """The times with and without heartbeats, the ratio, and how they are looked up."""
+    yield (
+        f"{measured.beats:,} heartbeats of {measured.hosts:,} hosts, "
+        f"{measured.bytes // _MEGABYTE:,} MB; {measured.states:,} states"
+    )
+    for label, taken in measured.seconds.items():
+        yield _line(label, taken)
+    more = measured.seconds[WITH] / measured.seconds[WITHOUT] - 1
+    yield f"{'with them it takes longer by':<44}{more:9.1%}"
+    yield from ["", *measured.plan]
 
 
 def _line(label: str, seconds: float) -> str:

@@ -63,7 +63,7 @@ def stage(spec: DemoFleet, folder: Path) -> dict[str, int]:
         notes=(),
     )
     with ReportStore(folder).new_extract("benchmark") as writer:
-        for dataset in SOURCE_TABLES:
+        for dataset in (table for table in SOURCE_TABLES if table.name in staged):
             writer.write(dataset, iter(staged[dataset.name].to_batches()))
         writer.complete(summary)
     return _row_counts(tables)

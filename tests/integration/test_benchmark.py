@@ -20,7 +20,13 @@ def test_hand_written_sql_gives_the_rows_that_are_computed_at_any_instant(
     new_database: Callable[[], str], tmp_path: Path
 ) -> None:
     spec = DemoFleet(
-        until=UNTIL, systems=150, flakes=6, commits=400, package_derivations=500, days=40
+        until=UNTIL,
+        systems=150,
+        flakes=6,
+        commits=400,
+        package_derivations=500,
+        days=40,
+        generation="newer",
     )
     url = new_database()
     source.load(url, spec)
@@ -55,6 +61,7 @@ def test_rows_that_differ_are_counted_by_column(tmp_path: Path) -> None:
         ([], "Both ways give the same rows."),
         (["--no-sql"], "index, once for all instants"),
         (["--backfill", "2"], "2 days in all"),
+        (["--heartbeats", "2000"], "using agent_heartbeats_system_state_id_timestamp_idx"),
     ],
 )
 def test_make_bench(options: list[str], expected: str) -> None:

@@ -132,7 +132,7 @@ def own_server() -> Iterator[EmbeddedPostgres]:
 def test_the_same_is_published_from_hostile_databases(
     own_server: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    assert digests_of("newer", own_server, tmp_path, spoil) == read_digests()["newer"]
+    assert digests_of("newest", own_server, tmp_path, spoil) == read_digests()["newest"]
 
 
 def test_what_is_hostile_is_what_is_pinned() -> None:
