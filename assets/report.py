@@ -106,5 +106,6 @@ def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> FleetReportI
         adoption=adoption_curves(loaded.timeline, status, day.snapshot_at),
         snapshot_at=day.snapshot_at if described is None else described["snapshot_at"],
         extracted_at=day.extracted_at if described is None else described["extracted_at"],
+        unusable=loaded.unusable,
         status_file=file_of(SYSTEM_DEPLOYMENT_STATUS.name, day.date),
     )
