@@ -12,6 +12,7 @@ _COMMANDS = {
     "backfill": "pipelines.commands.backfill",
     "ui": "pipelines.commands.ui",
     "webserver": "pipelines.commands.webserver",
+    "daemon": "pipelines.commands.daemon",
     "status": "pipelines.commands.status",
     "history": "pipelines.commands.history",
     "psql": "pipelines.commands.psql",
