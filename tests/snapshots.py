@@ -13,6 +13,7 @@ from assets.schemas import (
     COMMIT_ROLLOUTS,
     DEPLOYMENTS,
     FLAKE_DEPLOYMENT_STATUS,
+    QUARANTINE,
     SYSTEM_DEPLOYMENT_STATUS,
     Dataset,
 )
@@ -112,6 +113,20 @@ def publish_status(reports_dir: Path, day: str, *rows: dict[str, Any]) -> Path:
 def publish_rows(reports_dir: Path, dataset: Dataset, day: str, *rows: dict[str, Any]) -> Path:
     """Puts a day of any dataset where the pipeline puts it."""
     return _publish(reports_dir, dataset, day, rows)
+
+
+def publish_quarantine(reports_dir: Path, day: str, *rows: dict[str, Any]) -> None:
+    """Puts source rows that can't be used where the pipeline puts them; each says what matters."""
+    usual = {
+        "source_column": "timestamp",
+        "reason": "infinite_timestamp",
+        "raw_text": "infinity",
+        "extracted_at": SNAPSHOT_AT,
+    }
+    numbered = [
+        _row(QUARANTINE, {**usual, "row_number": number}, row) for number, row in enumerate(rows, 1)
+    ]
+    _publish(reports_dir, QUARANTINE, day, numbered)
 
 
 def publish_deployments(reports_dir: Path, *rows: dict[str, Any]) -> None:

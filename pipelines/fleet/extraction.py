@@ -15,7 +15,14 @@ from assets.compute.quarantine import sort_batch
 from assets.publishing.interfaces import ExtractSink, ExtractSummary
 from assets.schemas import OPTIONAL_TABLES, QUARANTINE, REQUIRED_TABLES, SOURCE_TABLES
 from assets.schemas.dictionary import Dataset
-from assets.schemas.source import AGENT_HEARTBEATS, DERIVATIONS, SYSTEM_STATES
+from assets.schemas.source import (
+    AGENT_HEARTBEATS,
+    DERIVATION_STATUSES,
+    DERIVATIONS,
+    ENVIRONMENTS,
+    FLAKES,
+    SYSTEM_STATES,
+)
 from pipelines.fleet import queries
 from pipelines.fleet.connection import FleetConnection
 from pipelines.fleet.errors import FleetDatabaseError, FleetDatabaseUnavailable
@@ -29,6 +36,10 @@ from pipelines.fleet.rules import DISPENSABLE_COLUMNS, EXCERPTS, PATH_COLUMNS, i
 BATCH_BYTES = 16 * 2**20
 PATHS_A_LOOK_UP = 1_000
 HOSTS_A_LOOK_UP = 5_000
+
+# Others refer to their rows: without one of them, what is built would look as if it were not, and
+# who has an environment as if nobody had recorded it.
+NEEDED_WHOLE = (DERIVATION_STATUSES, ENVIRONMENTS)
 
 # What hosts report comes first: by it we know which package derivations are needed. Heartbeats come
 # last, because how they are looked up is set for the rest of the transaction.
@@ -174,6 +185,7 @@ class FleetDatabase:
                     batch,
                     dataset.arrow_schema,
                     key=dataset.key,
+                    flake="id" if dataset == FLAKES else "flake_id",
                     paths=[c for c in paths if not is_dispensable(dataset.name, c)],
                     dispensable=DISPENSABLE_COLUMNS.get(dataset.name, ()),
                     excerpts=EXCERPTS.get(dataset.name),
@@ -215,10 +227,11 @@ def _read_if_possible(
         connection.run("ROLLBACK TO SAVEPOINT optional_table")
         fault = str(error)
     else:
-        problem = log.too_many(dataset)
+        is_needed_whole = dataset in NEEDED_WHOLE
+        problem = log.any_unusable(dataset) if is_needed_whole else log.too_many(dataset)
         if problem is None:
             return iter(read)
-        fault = f"too much of it can't be used.\n{problem}"
+        fault = f"{'some' if is_needed_whole else 'too much'} of it can't be used.\n{problem}"
     log.forget(dataset)
     return f"The optional table {SCHEMA}.{dataset.name} counts as absent: {fault}"
 

@@ -16,6 +16,7 @@ from assets.compute.quarantine import (
     LONGEST_HOSTNAME,
     LONGEST_PATH,
     RAW_SUFFIX,
+    SHARED_ID_FLAG,
 )
 from assets.schemas.dictionary import INSTANT, TEXT, Column, Dataset
 from assets.schemas.source import (
@@ -110,7 +111,8 @@ def select_table(dataset: Dataset, shape: FleetShape, where: str | None = None) 
 
     Beside each instant stands its text (`RAW_SUFFIX`) where it is out of range, in which case the
     instant is null. Where no unique index guards the key, rows that repeat it are flagged
-    (`DUPLICATE_FLAG`): all but the first by their other columns, usable instants first.
+    (`DUPLICATE_FLAG`): all but the first by their other columns, usable instants first. Systems are
+    known by their hostname; those that share an `id` are flagged too (`SHARED_ID_FLAG`), all.
     """
     if dataset == CACHE_PUSH_JOBS:
         return _select_completed_pushes(shape)
@@ -118,6 +120,8 @@ def select_table(dataset: Dataset, shape: FleetShape, where: str | None = None) 
     columns = [(column, names[column.name]) for column in dataset.columns]
     selected = [item for column, name in columns for item in _projection(dataset, column, name)]
     selected.append(f"{_duplicate(dataset, shape)} AS {_quoted(DUPLICATE_FLAG)}")
+    if dataset == SYSTEMS and {"id"} not in shape.unique_keys[dataset.name]:
+        selected.append(f'count(*) OVER (PARTITION BY "id") > 1 AS {_quoted(SHARED_ID_FLAG)}')
     statement = f"SELECT {', '.join(selected)} FROM {SCHEMA}.{dataset.name} AS source"  # noqa: S608 -- names are constants
     if where is None and dataset == DERIVATIONS:
         # By far the most rows, and few of them matter: see `select_packages`.

@@ -8,13 +8,11 @@ import gzip
 import json
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
-import zlib
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from pipelines.alerts.state import AlertState, AlertStateFile
 from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import prepare_instance
 from pipelines.settings import Settings
+from tests.integration.canaries import CANARY, cells_of_postgres, cells_of_sqlite, tells
 from tests.integration.command_process import (
     FLAKELAG,
     ROOT,
@@ -42,7 +41,6 @@ from tests.integration.fleet_support import create_fleet, run_sql
 from tests.integration.tcp_door import free_port, open_door
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
-CANARY = "c4n4ry"
 WEBSERVER = (*FLAKELAG, "webserver")
 
 # Logs of whoever connects or posts, shown in the UI too.
@@ -221,36 +219,6 @@ def left(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> Left:
     outcomes = [line for line in result.stdout.splitlines() if line in ("SUCCEEDED", "FAILED")]
     passwords.unlink()
     return Left(folder, outcomes, result.stdout + result.stderr, right)
-
-
-def tells(data: bytes) -> bool:
-    """Whether a canary shows, also in what zlib has packed."""
-    if CANARY.encode() in data:
-        return True
-    with suppress(zlib.error):
-        return CANARY.encode() in zlib.decompress(data)
-    return False
-
-
-def cells_of_sqlite(file: Path) -> Iterator[bytes]:
-    with closing(sqlite3.connect(file)) as connection:
-        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        for (table,) in tables.fetchall():
-            for row in connection.execute(f'SELECT * FROM "{table}"'):
-                yield from (v if isinstance(v, bytes) else str(v).encode() for v in row)
-
-
-def cells_of_postgres(url: str) -> Iterator[tuple[str, bytes]]:
-    with psycopg.connect(url) as connection:
-        tables = connection.execute(
-            "SELECT schemaname, tablename FROM pg_tables"
-            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-        ).fetchall()
-        for table in tables:
-            rows = connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(*table)))
-            for row in rows:
-                for value in row:
-                    yield table[1], value if isinstance(value, bytes) else str(value).encode()
 
 
 def test_the_runs_ended_as_they_should(left: Left) -> None:

@@ -9,36 +9,19 @@ from datetime import date, datetime
 
 import pytest
 
-from tests.fleets import BUILD_STATUSES, FAILED, at, commit, flake, nixos, state, system
-from tests.plain_reading.rows import Fleet
+from tests.fleets import at, commit, flake, state, system
 from tests.unit.velocity_cases import (
+    COMMITS,
     DAYS,
+    HOSTS,
     HOUR,
-    MINUTE,
+    INFRA,
     Days,
     assert_told,
     builds,
     deployed,
+    web_deployed,
 )
-
-HOSTS = ("web", "db", "app")
-COMMITS = (
-    commit(1, at(1)),
-    commit(2, at(2, 8)),
-    commit(3, at(2, 12)),
-    commit(4, at(3, 10)),
-)
-INFRA = Fleet(
-    flakes=(flake(1, "infra"),),
-    commits=COMMITS,
-    derivations=builds(HOSTS, (1, 2, 3, 4)),
-    systems=(system("web"),),
-)
-
-
-def web_deployed(*commit_and_instant: tuple[int, datetime]) -> Fleet:
-    """The fleet with host `web` alone, which deployed these."""
-    return replace(INFRA, system_states=deployed(*(("web", *each) for each in commit_and_instant)))
 
 
 @DAYS
@@ -103,96 +86,6 @@ def test_a_clean_rollout(days: Days) -> None:
             "built_to_first_host_count": 0,
             "negative_stage_count": 0,
             "snapshot_at": at(3),
-        },
-    )
-
-
-@DAYS
-def test_the_first_report_of_a_host_is_no_deployment(days: Days) -> None:
-    (row,) = days(web_deployed((2, at(2, 9))), at(3))
-
-    assert_told(
-        row,
-        {
-            "host_deployments": 0,
-            "hosts_deployed": 0,
-            "change_lead_time_p50_seconds": None,
-            "change_lead_time_count": 0,
-            "change_fail_rate_rollback_proxy": None,
-            "batch_size_p50": None,
-            # c1 and c2 are known to run on a host from here on.
-            "commits_first_deployed": 2,
-        },
-    )
-
-
-@DAYS
-def test_a_rollback(days: Days) -> None:
-    fleet = web_deployed((1, at(1, 6)), (2, at(2, 9)), (1, at(2, 9.5)), (3, at(2, 13)))
-
-    (row,) = days(fleet, at(3))
-
-    assert_told(
-        row,
-        {
-            "host_deployments": 3,
-            "hosts_deployed": 1,
-            "rollbacks": 1,
-            # Of the three, the one of 09:00 failed; the rollback came half an hour later.
-            "change_fail_rate_rollback_proxy": 1 / 3,
-            "failed_deployment_recovery_p50_seconds_rollback_proxy": 30 * MINUTE,
-            # c2 became live at 09:00 and not again at 13:00, when c3 did: one hour each.
-            "change_lead_time_count": 2,
-            "change_lead_time_p50_seconds": 1 * HOUR,
-            "change_lead_time_p90_seconds": 1 * HOUR,
-            # The upgrades include c2, then c2 and c3.
-            "batch_size_p50": 1.5,
-            "batch_size_p90": 1.9,
-            "commits_first_deployed": 2,
-        },
-    )
-
-
-@DAYS
-def test_a_rollback_after_midnight(days: Days) -> None:
-    fleet = web_deployed((1, at(1, 6)), (3, at(2, 23)), (1, at(3, 1)))
-
-    (day_of_deployment,) = days(fleet, at(3))
-    (day_of_rollback,) = days(fleet, at(4))
-
-    # When the first day closes nothing has failed yet; the second day's only deployment is the
-    # rollback, which did not fail.
-    assert_told(
-        day_of_deployment,
-        {
-            "host_deployments": 1,
-            "rollbacks": 0,
-            "change_fail_rate_rollback_proxy": 0.0,
-            "failed_deployment_recovery_p50_seconds_rollback_proxy": None,
-        },
-    )
-    assert_told(
-        day_of_rollback,
-        {
-            "host_deployments": 1,
-            "rollbacks": 1,
-            "change_fail_rate_rollback_proxy": 0.0,
-            "failed_deployment_recovery_p50_seconds_rollback_proxy": 2 * HOUR,
-        },
-    )
-
-
-@DAYS
-def test_a_rollback_of_the_first_report_says_nothing_of_a_failure(days: Days) -> None:
-    (row,) = days(web_deployed((2, at(2, 9)), (1, at(2, 10))), at(3))
-
-    assert_told(
-        row,
-        {
-            "host_deployments": 1,
-            "rollbacks": 1,
-            "change_fail_rate_rollback_proxy": 0.0,
-            "failed_deployment_recovery_p50_seconds_rollback_proxy": None,
         },
     )
 
@@ -463,118 +356,3 @@ def test_what_comes_later_changes_no_day(days: Days, until: datetime) -> None:
     )
 
     assert days(fleet, until) == days(as_it_was, until)
-
-
-# The stages: c2 is made at 08:00, c3 at 12:00.
-
-BUILT_LATER = (
-    nixos(1, 1, "/web-1", completed_at=at(1, 1)),
-    nixos(2, 2, "/web-2", completed_at=at(2, 8.5)),
-    nixos(3, 2, "/db-2", name="db", completed_at=at(2, 8.25)),
-    nixos(4, 2, "/app-2", name="app", completed_at=at(2, 8.125), status_id=FAILED),
-    nixos(5, 3, "/web-3", completed_at=at(2, 13)),
-)
-STAGED = replace(INFRA, derivations=BUILT_LATER, derivation_statuses=BUILD_STATUSES)
-
-
-def staged(*states: tuple[int, datetime]) -> Fleet:
-    """The fleet with build results, and with the deployments of `web`."""
-    return replace(STAGED, system_states=web_deployed(*states).system_states)
-
-
-@DAYS
-def test_from_commit_to_build_to_first_host(days: Days) -> None:
-    (row,) = days(staged((1, at(1, 6)), (3, at(2, 14))), at(3))
-
-    # c2 is built at 08:15, for db, as the first success: after 15 minutes, and 5.75 hours before
-    # the deployment; c3 after an hour, an hour before it. p90 lies at rank 0.9 of 0 to 1.
-    assert_told(
-        row,
-        {
-            "commit_to_built_count": 2,
-            "commit_to_built_p50_seconds": (15 + 60) / 2 * MINUTE,
-            "commit_to_built_p90_seconds": (15 + 0.9 * 45) * MINUTE,
-            "built_to_first_host_count": 2,
-            "built_to_first_host_p50_seconds": (1 + 5.75) / 2 * HOUR,
-            "built_to_first_host_p90_seconds": (1 + 0.9 * 4.75) * HOUR,
-            "negative_stage_count": 0,
-        },
-    )
-
-
-@DAYS
-def test_a_commit_deployed_before_it_was_built(days: Days) -> None:
-    (row,) = days(staged((1, at(1, 6)), (3, at(2, 12.5))), at(3))
-
-    # c2 waited from 08:15; c3 was built half an hour after it ran.
-    assert_told(
-        row,
-        {
-            "commit_to_built_count": 2,
-            "built_to_first_host_count": 1,
-            "built_to_first_host_p50_seconds": 4.25 * HOUR,
-            "negative_stage_count": 1,
-        },
-    )
-
-
-@DAYS
-def test_what_takes_no_time_at_all_counts(days: Days) -> None:
-    at_once = nixos(2, 2, "/web-2", completed_at=at(2, 8))
-    fleet = replace(staged((1, at(1, 6)), (2, at(2, 8))), derivations=(BUILT_LATER[0], at_once))
-
-    (row,) = days(fleet, at(3))
-
-    # c2 is made, built and deployed at 08:00.
-    assert_told(
-        row,
-        {
-            "change_lead_time_count": 1,
-            "change_lead_time_p50_seconds": 0.0,
-            "negative_lead_time_count": 0,
-            "commit_to_built_count": 1,
-            "commit_to_built_p90_seconds": 0.0,
-            "built_to_first_host_count": 1,
-            "built_to_first_host_p90_seconds": 0.0,
-            "negative_stage_count": 0,
-        },
-    )
-
-
-@DAYS
-def test_a_build_that_has_not_ended_is_left_out(days: Days) -> None:
-    (row,) = days(staged((1, at(1, 6)), (3, at(2, 12.5))), at(2, 13))
-
-    assert_told(
-        row,
-        {
-            "commits_first_deployed": 2,
-            "commit_to_built_count": 1,
-            "built_to_first_host_count": 1,
-            "negative_stage_count": 0,
-        },
-    )
-
-
-@DAYS
-def test_what_ran_before_the_first_report_has_no_stages(days: Days) -> None:
-    (row,) = days(staged((2, at(2, 9))), at(3))
-
-    assert_told(row, {"commits_first_deployed": 2, "commit_to_built_count": 0})
-
-
-@DAYS
-def test_no_stages_without_build_results(days: Days) -> None:
-    fleet = replace(staged((1, at(1, 6)), (3, at(2, 14))), derivation_statuses=None)
-
-    (row,) = days(fleet, at(3))
-
-    assert_told(
-        row,
-        {
-            "commits_first_deployed": 2,
-            "commit_to_built_p50_seconds": None,
-            "built_to_first_host_p90_seconds": None,
-            "commit_to_built_count": 0,
-        },
-    )

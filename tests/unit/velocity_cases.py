@@ -2,9 +2,13 @@
 
 Host `h` of commit `n` builds `/h-n`. A story is held to the computation and to the plain reading,
 so that neither can drift from what was worked out by hand.
+
+Flake `infra` has the commits c1 (day 1, 00:00), c2 (day 2, 08:00), c3 (day 2, 12:00) and c4 (day 3,
+10:00).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import pandas as pd
@@ -16,7 +20,7 @@ from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
 from assets.compute.velocity import deployment_velocity, measure_velocity
 from assets.schemas import COMMIT_ROLLOUTS, DEPLOYMENT_VELOCITY
-from tests.fleets import fleet_tables, nixos, plain_rows, state
+from tests.fleets import at, commit, flake, fleet_tables, nixos, plain_rows, state, system
 from tests.plain_reading import rollouts as plain_rollouts
 from tests.plain_reading import velocity as plain_velocity
 from tests.plain_reading.rows import Derivation, Fleet, State
@@ -45,6 +49,26 @@ def deployed(*host_commit_instant: tuple[str, int, datetime]) -> tuple[State, ..
         state(number, f"/{host}-{commit_id}", when, hostname=host)
         for number, (host, commit_id, when) in enumerate(host_commit_instant, start=1)
     )
+
+
+HOSTS = ("web", "db", "app")
+COMMITS = (
+    commit(1, at(1)),
+    commit(2, at(2, 8)),
+    commit(3, at(2, 12)),
+    commit(4, at(3, 10)),
+)
+INFRA = Fleet(
+    flakes=(flake(1, "infra"),),
+    commits=COMMITS,
+    derivations=builds(HOSTS, (1, 2, 3, 4)),
+    systems=(system("web"),),
+)
+
+
+def web_deployed(*commit_and_instant: tuple[int, datetime]) -> Fleet:
+    """The fleet with host `web` alone, which deployed these."""
+    return replace(INFRA, system_states=deployed(*(("web", *each) for each in commit_and_instant)))
 
 
 def computed_day(fleet: Fleet, snapshot_at: datetime) -> list[Row]:
