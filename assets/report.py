@@ -6,6 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from assets.compute.adoption import adoption_curves
+from assets.compute.flake_freshness import quiet_flakes
 from assets.compute.fleet import frame_from_arrow
 from assets.exports.openmetrics import fleet_metrics_text
 from assets.page import FleetReportInputs, render_fleet_report
@@ -102,6 +103,7 @@ def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> FleetReportI
         status=status,
         previous_status=read(SYSTEM_DEPLOYMENT_STATUS, earlier[-1]) if earlier else None,
         flake_status=read(FLAKE_DEPLOYMENT_STATUS, day.date),
+        quiet_flakes=quiet_flakes(loaded.timeline, day.snapshot_at),
         velocity=pd.concat([read(DEPLOYMENT_VELOCITY, d) for d in measured], ignore_index=True),
         rollouts=read(COMMIT_ROLLOUTS, day.date),
         adoption=adoption_curves(loaded.timeline, status, day.snapshot_at),

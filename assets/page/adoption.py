@@ -1,11 +1,13 @@
 """How far the newest commits of each flake have got, and how fast."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from assets.page.evidence import OldReading
 from assets.page.flake_names import FlakeNames
 from assets.page.wording import plain_records
 
@@ -51,11 +53,13 @@ class FlakeAdoption:
         flake: its label.
         hosts: systems associated with it.
         commits: newest first, at least one.
+        reading: None unless its feed is not current: then there can be newer ones.
     """
 
     flake: str
     hosts: int
     commits: tuple[CommitAdoption, ...]
+    reading: OldReading | None
 
 
 def newest_commits(
@@ -63,6 +67,7 @@ def newest_commits(
     curves: pd.DataFrame,
     snapshot_at: pd.Timestamp,
     names: FlakeNames,
+    readings: Mapping[int, OldReading],
     *,
     flakes_limit: int,
     commits_limit: int,
@@ -74,6 +79,7 @@ def newest_commits(
         curves: their `adoption_curves`, one row a commit and step.
         snapshot_at: the instant that both describe.
         names: what to call the flakes.
+        readings: the flakes whose feed is not current.
         flakes_limit: at most so many flakes.
         commits_limit: at most so many commits of each.
     """
@@ -93,6 +99,7 @@ def newest_commits(
                 _commit(record, curves[curves["commit_id"] == record["commit_id"]], snapshot_at)
                 for record in plain_records(newest[newest["flake_id"] == flake["flake_id"]])
             ),
+            readings.get(flake["flake_id"]),
         )
         for flake in plain_records(largest)
     )

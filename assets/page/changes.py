@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from assets.page.evidence import CURRENT_STATUSES, is_of_old_reading
 from assets.page.flake_names import FlakeNames
-from assets.page.overview import ATTENTION_STATUSES, CURRENT_STATUSES
+from assets.page.overview import ATTENTION_STATUSES
 from assets.page.wording import plain_records
 
 
@@ -19,12 +20,17 @@ class ChangedSystem:
         flake: label of its associated flake, the former one where the system vanished.
         before: its status in the previous snapshot, None where it was not there.
         now: its status in this snapshot, None where it is not there.
+        before_of_old_reading: whether it was in that status only as far as its repository had been
+            read.
+        now_of_old_reading: the same of this snapshot.
     """
 
     hostname: str
     flake: str
     before: str | None
     now: str | None
+    before_of_old_reading: bool
+    now_of_old_reading: bool
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Change:
     Attributes:
         kind: newly_behind, became_unknown, recovered, appeared or vanished.
         total: how many systems.
+        of_old_reading: of these, the current ones that are so only as far as their repository was
+            read.
         by_flake: (label, systems), most first; the flakes after the first few are summed up by
             the caller from `total`.
         systems: the first of them in triage order.
@@ -41,6 +49,7 @@ class Change:
 
     kind: str
     total: int
+    of_old_reading: int
     by_flake: tuple[tuple[str, int], ...]
     systems: tuple[ChangedSystem, ...]
 
@@ -87,9 +96,12 @@ def changes_since(
 
 
 def _side_by_side(status: pd.DataFrame, previous_status: pd.DataFrame) -> pd.DataFrame:
-    columns = ["hostname", "deployment_status", "flake_id"]
-    both = status[columns].merge(
-        previous_status[columns], on="hostname", how="outer", suffixes=("", "_before"), sort=False
+    both = _compared(status).merge(
+        _compared(previous_status),
+        on="hostname",
+        how="outer",
+        suffixes=("", "_before"),
+        sort=False,
     )
     # An outer merge orders by key; triage order is that of the snapshots, the vanished last.
     order = pd.Series(range(len(status)), index=status["hostname"])
@@ -102,7 +114,16 @@ def _side_by_side(status: pd.DataFrame, previous_status: pd.DataFrame) -> pd.Dat
             "flake_id": both["flake_id"].where(
                 both["deployment_status"].notna(), both["flake_id_before"]
             ),
+            # Null, and so not true, where the system is in the other snapshot alone.
+            "now_of_old_reading": both["of_old_reading"].eq(other=True),
+            "before_of_old_reading": both["of_old_reading_before"].eq(other=True),
         }
+    )
+
+
+def _compared(status: pd.DataFrame) -> pd.DataFrame:
+    return status[["hostname", "deployment_status", "flake_id"]].assign(
+        of_old_reading=is_of_old_reading(status)
     )
 
 
@@ -113,6 +134,7 @@ def _change(
     return Change(
         kind,
         len(systems),
+        int(systems["now_of_old_reading"].sum()),
         tuple((names[flake["flake_id"]], int(flake["count"])) for flake in plain_records(by_flake)),
         tuple(_system(record, names) for record in plain_records(systems.head(systems_limit))),
     )
@@ -120,5 +142,10 @@ def _change(
 
 def _system(record: dict[str, Any], names: FlakeNames) -> ChangedSystem:
     return ChangedSystem(
-        record["hostname"], names[record["flake_id"]], record["before"], record["now"]
+        record["hostname"],
+        names[record["flake_id"]],
+        record["before"],
+        record["now"],
+        record["before_of_old_reading"],
+        record["now_of_old_reading"],
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from assets.page.actors import ACTORS
 from assets.page.charts import STATUS_STYLES
 from assets.page.overview import ATTENTION_STATUSES
 from assets.page.wording import (
@@ -66,6 +67,7 @@ def _environment() -> jinja2.Environment:
         "utc_minute": utc_minute,
     }
     environment.globals |= {
+        "ACTORS": ACTORS,
         "ATTENTION_STATUSES": ATTENTION_STATUSES,
         "CHANGE_LABELS": CHANGE_LABELS,
         "NOT_KNOWN": NOT_KNOWN,

@@ -4,7 +4,7 @@ Belongs here: which chart shows which values, and how they read as text. Does no
 a chart is drawn, how a figure is laid out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,12 +96,18 @@ class Figure:
     numbers: Numbers
 
 
-def movement_figures(days: Sequence[Day]) -> tuple[Figure, ...]:
-    """How the whole fleet moved, day by day; nothing before there are two days to compare."""
+def movement_figures(days: Sequence[Day], of_old_reading: Mapping[str, int]) -> tuple[Figure, ...]:
+    """How the whole fleet moved, day by day; nothing before there are two days to compare.
+
+    Args:
+        days: every day of the window.
+        of_old_reading: by status, of the last day's systems those that are in it only as far as
+            their repository was read; empty where that is not known of it.
+    """
     if len(days) < 2:
         return ()
     return (
-        _statuses(days),
+        _statuses(days, of_old_reading),
         _shares(days, "How current systems were, in commits", COMMIT_SHARES),
         _shares(days, "How current systems were, in hours", HOUR_SHARES),
         _activity(days, "Deployments a day", "host_deployments", "deployment", SERIES_STYLES[0]),
@@ -131,7 +137,7 @@ def adoption_figures(flakes: Sequence[FlakeAdoption]) -> tuple[Figure, ...]:
     return tuple(_adoption(flake) for flake in flakes)
 
 
-def _statuses(days: Sequence[Day]) -> Figure:
+def _statuses(days: Sequence[Day], of_old_reading: Mapping[str, int]) -> Figure:
     names = {status: f"systems_{status}" for status in _STACKING_ORDER}
     known = [day for day in days if None not in (day.measures[name] for name in names.values())]
 
@@ -139,11 +145,18 @@ def _statuses(days: Sequence[Day]) -> Figure:
         total = sum(day.measures[name] or 0 for name in names.values())
         return f"{grouped(day.measures['systems_up_to_date'] or 0)} of {grouped(total)}"
 
+    def now(status: str) -> str:
+        old = of_old_reading.get(status, 0)
+        latest = _latest(days, names[status], grouped)
+        return f"{latest}, {grouped(old)} of these as of an old reading" if old else latest
+
+    old = of_old_reading.get("up_to_date", 0)
     return Figure(
         "",
         "Systems by status",
         f"Up to date: {up_to_date(known[0])} on {known[0].day}, "
-        f"{up_to_date(known[-1])} on {known[-1].day}."
+        f"{up_to_date(known[-1])} on {known[-1].day}"
+        + (f", {grouped(old)} of these as of an old reading of their repository." if old else ".")
         if known
         else "No day has been computed.",
         stacked_areas(
@@ -151,10 +164,8 @@ def _statuses(days: Sequence[Day]) -> Figure:
             [(STATUS_STYLES[status], charted(days, name)) for status, name in names.items()],
         ),
         tuple(
-            KeyEntry(
-                STATUS_STYLES[status], "area", STATUS_LABELS[status], _latest(days, name, grouped)
-            )
-            for status, name in reversed(names.items())
+            KeyEntry(STATUS_STYLES[status], "area", STATUS_LABELS[status], now(status))
+            for status in reversed(names)
         ),
         _daily_numbers(
             days, {name: STATUS_LABELS[status] for status, name in names.items()}, grouped
@@ -240,8 +251,9 @@ def _adoption(flake: FlakeAdoption) -> Figure:
     return Figure(
         "Newest commits",
         flake.flake,
-        f"{counted(flake.hosts, 'system')}; the newest commit has reached "
-        f"{percentage(newest.share)} in {span(newest.age_seconds)}.",
+        f"{counted(flake.hosts, 'system')}; the newest commit"
+        + (f" known ({flake.reading})" if flake.reading else "")
+        + f" has reached {percentage(newest.share)} in {span(newest.age_seconds)}.",
         curves([(style, commit.curve) for style, commit in styled]),
         tuple(
             KeyEntry(

@@ -5,25 +5,38 @@ section says (the modules beside this one), how it looks (the templates).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
 
+from assets.page.actors import turns
 from assets.page.adoption import newest_commits
 from assets.page.changes import Change, changes_since
 from assets.page.document import fill_template
+from assets.page.doubts import doubts_about
+from assets.page.evidence import old_readings, unrecorded_flakes
 from assets.page.figures import Figure, adoption_figures, lead_time_figures, movement_figures
 from assets.page.flake_names import FlakeNames, flake_names
+from assets.page.links import commit_links
 from assets.page.movement import fleet_days, lead_times, recent
-from assets.page.overview import count_statuses, flakes_without_systems, lagging_flakes
+from assets.page.older_days import with_every_column
+from assets.page.overview import (
+    StatusCount,
+    count_statuses,
+    flakes_without_systems,
+    lagging_flakes,
+)
 from assets.page.triage import needing_attention
 from assets.publishing.unusable import UnusableRows, in_sentences
+from assets.schemas import FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
 
 # What a person reads; the files that the page names hold the rest.
 ATTENTION_LIMIT = 400
 FLAKES_LIMIT = 20
+DOUBTFUL_SYSTEMS_LIMIT = 50
+ACTED_FOR_LIMIT = 5
 CHARTED_FLAKES_LIMIT = 6
 CHARTED_COMMITS_LIMIT = 5
 CHANGED_SYSTEMS_LIMIT = 50
@@ -36,10 +49,13 @@ WINDOW_DAYS = 90
 class FleetReportInputs:
     """What the page is made of. Frames have the columns that `assets.schemas` names.
 
+    Of the snapshots, a column that may be null can be missing, as in days from before an upgrade.
+
     Attributes:
         status: today's `system_deployment_status`, in its order.
         previous_status: the snapshot before it, or None where there is none.
         flake_status: today's `flake_deployment_status`, in its order.
+        quiet_flakes: what `assets.compute.flake_freshness.quiet_flakes` gives for it, or None.
         velocity: `deployment_velocity` of up to 90 days; None or empty where not computed.
         rollouts: `commit_rollouts` as of today; None or empty where not computed.
         adoption: what `assets.compute.adoption.adoption_curves` gives for them, likewise.
@@ -52,6 +68,7 @@ class FleetReportInputs:
     status: pd.DataFrame
     previous_status: pd.DataFrame | None
     flake_status: pd.DataFrame
+    quiet_flakes: pd.DataFrame | None
     velocity: pd.DataFrame | None
     rollouts: pd.DataFrame | None
     adoption: pd.DataFrame | None
@@ -80,34 +97,66 @@ def render_fleet_report(inputs: FleetReportInputs) -> str:
     Returns:
         An HTML document that needs no other file and no network.
     """
+    inputs = _completed(inputs)
     names = flake_names([inputs.flake_status, inputs.status, inputs.velocity, inputs.rollouts])
+    standing = _standing(inputs, names)
     return fill_template(
         "report.html.j2",
         inputs=inputs,
         since=_since(inputs),
         unusable=in_sentences(inputs.unusable, UNUSABLE_LIMIT),
-        **_standing(inputs, names),
-        **_movement(inputs, names),
+        **standing,
+        **_movement(inputs, names, standing["counts"]),
         adoption=_adoption(inputs, names),
         changes=_changes(inputs, names),
     )
 
 
+def _completed(inputs: FleetReportInputs) -> FleetReportInputs:
+    before = inputs.previous_status
+    return replace(
+        inputs,
+        status=with_every_column(inputs.status, SYSTEM_DEPLOYMENT_STATUS),
+        previous_status=None
+        if before is None
+        else with_every_column(before, SYSTEM_DEPLOYMENT_STATUS),
+        flake_status=with_every_column(inputs.flake_status, FLAKE_DEPLOYMENT_STATUS),
+    )
+
+
 def _standing(inputs: FleetReportInputs, names: FlakeNames) -> dict[str, Any]:
     counts = count_statuses(inputs.status, inputs.previous_status)
+    links = commit_links(inputs.flake_status)
+    attention = needing_attention(inputs.status, names, links, ATTENTION_LIMIT)
+    with_systems = inputs.flake_status[inputs.flake_status["systems_total"] > 0]
     return {
         "total": len(inputs.status),
         "counts": counts,
-        "up_to_date": next(each.systems for each in counts if each.status == "up_to_date"),
-        "flakes": lagging_flakes(inputs.flake_status, names, FLAKES_LIMIT),
-        "flakes_with_systems": int((inputs.flake_status["systems_total"] > 0).sum()),
+        "up_to_date": next(each for each in counts if each.status == "up_to_date"),
+        "flakes": lagging_flakes(
+            inputs.flake_status, inputs.quiet_flakes, names, links, FLAKES_LIMIT
+        ),
+        "flakes_with_systems": len(with_systems),
+        "unrecorded_flakes": len(unrecorded_flakes(with_systems)),
         "undeployed_flakes": flakes_without_systems(inputs.flake_status, names, FLAKES_LIMIT),
         "without_flake": int(inputs.status["flake_id"].isna().sum()),
-        "attention": needing_attention(inputs.status, names, ATTENTION_LIMIT),
+        "behind": next(each.systems for each in counts if each.status == "behind"),
+        "turns": turns(inputs.status, ACTED_FOR_LIMIT),
+        "attention": attention,
+        "anchors": {row.hostname: row.anchor for row in attention.rows},
+        "doubts": doubts_about(
+            inputs.status,
+            old_readings(inputs.flake_status),
+            names,
+            flakes_limit=FLAKES_LIMIT,
+            systems_limit=DOUBTFUL_SYSTEMS_LIMIT,
+        ),
     }
 
 
-def _movement(inputs: FleetReportInputs, names: FlakeNames) -> dict[str, Any]:
+def _movement(
+    inputs: FleetReportInputs, names: FlakeNames, counts: tuple[StatusCount, ...]
+) -> dict[str, Any]:
     nothing: dict[str, Any] = {"days": (), "movement": (), "lead_times": ()}
     if inputs.velocity is None:
         return nothing
@@ -115,9 +164,11 @@ def _movement(inputs: FleetReportInputs, names: FlakeNames) -> dict[str, Any]:
     if window.empty:
         return nothing
     days = fleet_days(window)
+    is_of_today = days[-1].day == inputs.snapshot_date
+    of_old_reading = {each.status: each.of_old_reading for each in counts if is_of_today}
     return {
         "days": days,
-        "movement": movement_figures(days),
+        "movement": movement_figures(days, of_old_reading),
         "lead_times": lead_time_figures(lead_times(window, names, CHARTED_FLAKES_LIMIT)),
     }
 
@@ -131,6 +182,7 @@ def _adoption(inputs: FleetReportInputs, names: FlakeNames) -> tuple[Figure, ...
             inputs.adoption,
             inputs.snapshot_at,
             names,
+            old_readings(inputs.flake_status),
             flakes_limit=CHARTED_FLAKES_LIMIT,
             commits_limit=CHARTED_COMMITS_LIMIT,
         )

@@ -32,6 +32,7 @@ def adoption(rollouts: list[Row], steps: list[Row] | None = None) -> tuple[Flake
         curves,
         pd.Timestamp(NOW),
         flake_names([frames]),
+        {},
         flakes_limit=2,
         commits_limit=2,
     )

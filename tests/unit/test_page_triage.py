@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from assets.page.flake_names import flake_names
+from assets.page.links import CommitLinks
 from assets.page.overview import count_statuses, flakes_without_systems, lagging_flakes
 from assets.page.triage import AttentionRow, needing_attention
 from tests.report_pages import (
@@ -18,10 +19,12 @@ from tests.report_pages import (
     up_to_date,
 )
 
+NO_LINKS = CommitLinks({})
+
 
 def attention_rows(*rows: Row, limit: int = 100) -> list[AttentionRow]:
     status = status_frame(*rows)
-    return list(needing_attention(status, flake_names([status]), limit).rows)
+    return list(needing_attention(status, flake_names([status]), NO_LINKS, limit).rows)
 
 
 def test_only_systems_that_need_attention_are_listed_and_in_triage_order() -> None:
@@ -46,7 +49,7 @@ def test_beyond_the_limit_every_flake_and_status_gives_its_most_urgent_in_turn()
         *small,
     )
 
-    attention = needing_attention(status, flake_names([status]), limit=6)
+    attention = needing_attention(status, flake_names([status]), NO_LINKS, limit=6)
 
     assert attention.total == 104
     assert [row.hostname for row in attention.rows] == [
@@ -135,7 +138,7 @@ def test_flakes_keep_the_order_of_the_dataset_and_say_how_far_they_lag() -> None
     )
     flake_status = flake_status_of(status)
 
-    core, edge = lagging_flakes(flake_status, flake_names([flake_status]), limit=10)
+    core, edge = lagging_flakes(flake_status, None, flake_names([flake_status]), NO_LINKS, limit=10)
 
     assert (core.flake, core.systems) == ("core", 3)
     assert core.up_to_date_share == pytest.approx(1 / 3)
@@ -143,7 +146,8 @@ def test_flakes_keep_the_order_of_the_dataset_and_say_how_far_they_lag() -> None
     assert core.latest_commit_age_seconds == 5 * 3600
     assert core.oldest_live_age_seconds == timedelta(days=40).total_seconds()
     assert (edge.flake, edge.commits_behind) == ("edge", None)
-    assert len(lagging_flakes(flake_status, flake_names([flake_status]), limit=1)) == 1
+    names = flake_names([flake_status])
+    assert len(lagging_flakes(flake_status, None, names, NO_LINKS, limit=1)) == 1
     assert flake_status["snapshot_at"].iloc[0] == NOW
 
 

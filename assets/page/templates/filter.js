@@ -67,7 +67,19 @@
     for (const link of document.querySelectorAll("a[data-filter]")) {
       link.addEventListener("click", () => filterBy(link.dataset));
     }
+    // A link to one system finds it, whatever the filters hide.
+    const reveal = (hash) => {
+      const wanted = rows.find((row) => hash === `#${row.element.querySelector("th").id}`);
+      if (!wanted) return;
+      if (wanted.element.hidden) filterBy({});
+      if (wanted.element.classList.contains("folded")) showAll = true;
+      update();
+    };
+    for (const link of document.querySelectorAll('a[href^="#system-"]')) {
+      link.addEventListener("click", () => reveal(link.hash));
+    }
     update();
+    reveal(location.hash);
   }
 
   const age = document.getElementById("age");
