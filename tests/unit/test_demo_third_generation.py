@@ -151,7 +151,7 @@ def test_a_host_is_behind_for_every_reason(systems: int, flakes: int, seed: int)
     reasons: Counter[str | None] = Counter()
     for hostname, host in facts.matches().iterrows():
         later = facts.later(host)
-        is_silent = facts.now - seen[hostname] > timedelta(hours=4)
+        is_silent = facts.now - seen[str(hostname)] > timedelta(hours=4)
         if later == 1 or (later and is_silent):
             reasons[expected_reason(facts, str(hostname), host)] += 1
     assert set(reasons) >= {
