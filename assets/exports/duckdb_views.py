@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from assets.compute.forges import BASE, COMMIT, HASH, HEAD
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.publishing.layout import PARTITION_FILE, PARTITION_KEY
 from assets.schemas import (
@@ -71,7 +72,49 @@ CREATE MACRO newest_day(dataset) AS (
     FROM glob(files_of(dataset))
 )
 """,
+    "CREATE MACRO is_git_hash(text) AS "
+    f"coalesce(regexp_full_match(text, '{HASH}'), false)",
+    f"""
+CREATE MACRO commit_url(template, hash) AS
+    CASE WHEN is_git_hash(hash) THEN replace(template, '{COMMIT}', hash) END
+""",
+    f"""
+CREATE MACRO comparison_url(template, base, head) AS
+    CASE WHEN is_git_hash(base) AND is_git_hash(head) AND base <> head
+    THEN replace(replace(template, '{BASE}', base), '{HEAD}', head) END
+""",
 )
+
+# Of another flake's commit the snapshot does not say where it can be looked at.
+_IS_OWN = "CASE WHEN status.unknown_reason IS DISTINCT FROM 'flake_mismatch' THEN {} END"
+_CURRENT_COMMIT_URL = _IS_OWN.format(
+    "commit_url(flake.commit_url_template, status.current_commit_hash)"
+)
+_COMPARISON_URL = _IS_OWN.format(
+    "comparison_url(flake.comparison_url_template, status.current_commit_hash, "
+    "status.latest_commit_hash)"
+)
+
+# By dataset, what the newest day has beside its columns: name, description, expression.
+LINKS = {
+    SYSTEM_DEPLOYMENT_STATUS.name: (
+        ("current_commit_url", "Page of the current commit.", _CURRENT_COMMIT_URL),
+        (
+            "latest_commit_url",
+            "Page of the latest commit.",
+            "commit_url(flake.commit_url_template, status.latest_commit_hash)",
+        ),
+        ("comparison_url", "Page of what the latest commit has besides.", _COMPARISON_URL),
+    ),
+    COMMIT_ROLLOUTS.name: (
+        (
+            "commit_url",
+            "Page of the commit.",
+            "commit_url(flake.commit_url_template, status.commit_hash)",
+        ),
+    ),
+}
+"""Links to the forge, null where it is not known for certain; the files have only its templates."""
 
 _DATE = ("date", "The day (UTC) of the file; only the files of the days asked for are read.")
 
@@ -144,11 +187,20 @@ def _all_days(dataset: Dataset) -> AnalystView:
 
 
 def _newest_day(dataset: Dataset) -> AnalystView:
+    links = LINKS.get(dataset.name, ())
+    select = f"FROM {dataset.name} AS status\nWHERE status.date = newest_day('{dataset.name}')"
+    if links:
+        urls = "".join(f",\n    {expression} AS {name}" for name, _, expression in links)
+        select = (
+            f"SELECT\n    status.*{urls}\nFROM {dataset.name} AS status\n"
+            f"LEFT JOIN {FLAKE_DEPLOYMENT_STATUS.name} AS flake USING (flake_id, date)\n"
+            f"WHERE status.date = newest_day('{dataset.name}')"
+        )
     return AnalystView(
         _latest(dataset),
         f"{dataset.description} {dataset.grain.capitalize()}; the newest day only.",
-        f"FROM {dataset.name}\nWHERE date = newest_day('{dataset.name}')",
-        _comments(dataset),
+        select,
+        _comments(dataset) | {name: description for name, description, _ in links},
     )
 
 
