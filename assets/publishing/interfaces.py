@@ -174,7 +174,7 @@ class ReportStore(Protocol):
         extracted_at: dt.datetime,
         run_id: str,
     ) -> Publication:
-        """Publishes one partition, unless what is there must stay."""
+        """See `pipelines.store.report_store.ReportStore.publish`."""
         ...
 
     def read(
@@ -223,7 +223,7 @@ class HistoryDatabase(Protocol):
         *,
         extracted_at: dt.datetime,
     ) -> dict[dt.date, LoadOutcome]:
-        """Makes the rows of whole days those handed over, in one transaction."""
+        """See `pipelines.history.database.HistoryDatabase.replace_days`."""
         ...
 
     def replace_current(

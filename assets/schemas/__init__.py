@@ -2,7 +2,7 @@
 
 A column's facts stand here and nowhere else. The Arrow schema of the published files, their field
 metadata, the tables in the history database, the asset checks, Dagster's column schema and lineage
-and the README's data dictionary are all derived from these objects.
+and `docs/data-dictionary.md` are all derived from these objects.
 """
 
 from assets.schemas.deployments import DEPLOYMENT_HISTORY, DEPLOYMENTS

@@ -5,7 +5,6 @@ too much is missing. Does not belong here: deciding which rows they are
 (`assets.compute.quarantine`).
 """
 
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -21,6 +20,7 @@ from assets.schemas.dictionary import Dataset
 from assets.schemas.source import SYSTEM_STATES
 from pipelines.fleet.errors import TooManyUnusableRows
 from pipelines.fleet.preflight import SCHEMA
+from pipelines.fleet.spool import SpooledBatches
 
 # More than the one and more than the other: a few rows stop nothing, however small the table.
 LARGEST_UNUSABLE_SHARE = 0.01
@@ -28,7 +28,6 @@ LARGEST_UNUSABLE_COUNT = 10
 
 _EXAMPLES_SHOWN = 3
 _LONGEST_EXAMPLE = 60
-_BYTES_IN_MEMORY = 8 * 2**20
 
 
 class QuarantineLog:
@@ -52,8 +51,7 @@ class QuarantineLog:
         self._hosts: set[str] = set()
         # None stands for whoever reported under a name that can't be read.
         self._hosts_at_fault: set[str | None] = set()
-        self._file = tempfile.SpooledTemporaryFile(max_size=_BYTES_IN_MEMORY)  # noqa: SIM115 -- closed by __exit__
-        self._writer = pa.ipc.new_stream(self._file, QUARANTINE.arrow_schema)
+        self._spool = SpooledBatches(QUARANTINE.arrow_schema)
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +62,7 @@ class QuarantineLog:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._spool.__exit__(exception_type, exception, traceback)
 
     def add(
         self, dataset: Dataset, batch: SortedBatch, source_columns: Mapping[str, str | None]
@@ -108,7 +106,7 @@ class QuarantineLog:
                 }
             )
         if rows:
-            self._writer.write_batch(pa.RecordBatch.from_pylist(rows, QUARANTINE.arrow_schema))
+            self._spool.write(pa.RecordBatch.from_pylist(rows, QUARANTINE.arrow_schema))
 
     def require_few(self, tables: Iterable[Dataset]) -> None:
         """Refuses an extract of which too much can't be used.
@@ -164,9 +162,7 @@ class QuarantineLog:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The quarantined rows, by table and within it as they were met."""
-        self._writer.close()
         for table in sorted(name for name, rows in self.rows_quarantined.items() if rows):
-            self._file.seek(0)
-            for batch in pa.ipc.open_stream(self._file):
+            for batch in self._spool.read():
                 if batch["source_table"][0].as_py() == f"{SCHEMA}.{table}":
                     yield batch

@@ -5,7 +5,6 @@ those that explain a reported path are looked up by it. So the paths are remembe
 are read, and crossed out while the other derivations are.
 """
 
-import tempfile
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -15,8 +14,8 @@ import pyarrow.compute as pc
 
 from assets.schemas.dictionary import Dataset
 from assets.schemas.source import DERIVATIONS, SYSTEM_STATES
+from pipelines.fleet.spool import SpooledBatches
 
-_BYTES_IN_MEMORY = 8 * 2**20
 _PATHS = pa.schema([pa.field("path", pa.string())])
 
 
@@ -28,8 +27,7 @@ class ReportedPaths:
 
     def __init__(self) -> None:
         self._unexplained: set[int] = set()
-        self._file = tempfile.SpooledTemporaryFile(max_size=_BYTES_IN_MEMORY)  # noqa: SIM115 -- closed by __exit__
-        self._writer = pa.ipc.new_stream(self._file, _PATHS)
+        self._spool = SpooledBatches(_PATHS)
 
     def __enter__(self) -> Self:
         return self
@@ -40,7 +38,7 @@ class ReportedPaths:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._spool.__exit__(exception_type, exception, traceback)
 
     def note(self, dataset: Dataset, batch: pa.RecordBatch) -> None:
         """Takes a batch of staged rows: states add paths, derivations cross them out."""
@@ -48,7 +46,7 @@ class ReportedPaths:
             paths = batch["deployed_path"].unique().to_pylist()
             new = [path for path in paths if path.strip() and hash(path) not in self._unexplained]
             self._unexplained.update(map(hash, new))
-            self._writer.write_batch(pa.record_batch([pa.array(new, pa.string())], _PATHS))
+            self._spool.write(pa.record_batch([pa.array(new, pa.string())], _PATHS))
         elif dataset == DERIVATIONS:
             # A prediction counts only where nothing is built.
             built = pc.not_equal(pc.ascii_trim_whitespace(batch["store_path"]), "")
@@ -59,13 +57,14 @@ class ReportedPaths:
 
     def unexplained(self, at_once: int) -> Iterator[list[str]]:
         """The paths that are left once all batches have been noted, at most so many at once."""
-        self._writer.close()
-        self._file.seek(0)
         kept: list[str] = []
-        for batch in pa.ipc.open_stream(self._file):
-            kept += [p for p in batch["path"].to_pylist() if hash(p) in self._unexplained]
-            while len(kept) >= at_once:
-                yield kept[:at_once]
-                kept = kept[at_once:]
+        for batch in self._spool.read():
+            for path in batch["path"].to_pylist():
+                # What was found for those before may explain it by now, and is not to be read anew.
+                if hash(path) in self._unexplained:
+                    kept.append(path)
+                if len(kept) == at_once:
+                    yield kept
+                    kept = []
         if kept:
             yield kept
