@@ -38,8 +38,8 @@ def commit_rollouts(
         pieces_at_once: how many pieces of host time may be in memory together.
 
     Returns:
-        One row a visible commit on the branch, by flake_name, flake_id (flakes without a name last), then the
-        newest first. Columns as in `assets.schemas.COMMIT_ROLLOUTS`.
+        One row a visible commit on the branch, by flake_name, flake_id (flakes without a name
+        last), then the newest first. Columns as in `assets.schemas.COMMIT_ROLLOUTS`.
     """
     return next(
         rollouts_of_days(

@@ -119,9 +119,9 @@ class RunningCommits:
 
         Yields:
             One row a piece: host (code); commit: position of the current commit at any instant in
-            (start, end], by branch that of `system_deployment_status` taken then; is_registered: whether
-            the host is registered to a flake, which then is the commit's; start; end, later than
-            start: microseconds.
+            (start, end], by branch that of `system_deployment_status` taken then; is_registered:
+            whether the host is registered to a flake, which then is the commit's; start; end, later
+            than start: microseconds.
         """
         spans = self.spans[(self.spans["start"] < until) & (self.spans["end"] > since)]
         spans = spans.assign(

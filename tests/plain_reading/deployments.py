@@ -41,7 +41,7 @@ class Event:
 
 
 def with_nothing_rewritten(fleet: Fleet) -> Fleet:
-    """The fleet with every commit on its branch: what happened, whatever became of history since."""
+    """The fleet with every commit on its branch: what happened, whatever was rewritten since."""
     return replace(fleet, commits=tuple(replace(c, source_archived=None) for c in fleet.commits))
 
 

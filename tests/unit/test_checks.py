@@ -22,6 +22,7 @@ from assets.publishing.checks import (
     JudgedCheck,
     RowsRead,
     UnknownShares,
+    Verdict,
     conformity_checks,
     first_failures,
     judge_quarantined,
@@ -30,6 +31,7 @@ from assets.publishing.checks import (
     share_of_unknown,
 )
 from assets.publishing.conformity import find_problems
+from assets.publishing.rollout_checks import ENVIRONMENTS_SUM, RolloutCounts
 from assets.schemas import DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS
 from tests.snapshots import status_row
 
@@ -48,6 +50,7 @@ from tests.snapshots import status_row
             True,
         ),
         (COUNTS_SUM, "counts_sum", True),
+        (ENVIRONMENTS_SUM, "environments_sum", True),
         (NO_JUMP_OF_UNKNOWN, "no_jump_of_unknown", False),
         (NO_QUIET_FLAKE, "newest_commits_recent", False),
     ],
@@ -265,3 +268,29 @@ def test_of_many_days_the_first_failure_is_told() -> None:
     [told] = first_failures(NO_JUMP_OF_UNKNOWN.on(shares) for shares in verdicts)
     assert not told.verdict.passed
     assert told.verdict.measured["share_unknown"] == 0.5
+
+
+def test_environments_add_up_to_all_systems_of_a_commit() -> None:
+    in_all = pd.DataFrame(
+        {"commit_id": [1, 2], "hosts_eligible": 3, "hosts_reached": [3, 1], "hosts_current": [2, 1]}
+    )
+    by_environment = pd.DataFrame(
+        {
+            "commit_id": [1, 1],
+            "environment": ["lab", None],
+            "hosts_eligible": [1, 2],
+            "hosts_reached": [1, 2],
+            "hosts_current": [0, 2],
+        }
+    )
+
+    def verdict(in_all: pd.DataFrame | None) -> Verdict:
+        return ENVIRONMENTS_SUM.on(RolloutCounts(in_all, by_environment)).verdict
+
+    assert verdict(in_all).passed
+    assert verdict(None).description == (
+        "commit_rollouts of the day is from another reading: not compared."
+    )
+    for wrong in (in_all.assign(hosts_reached=2), in_all[in_all["commit_id"] == 2]):
+        assert not verdict(wrong).passed
+        assert "commit_id 1." in verdict(wrong).description
