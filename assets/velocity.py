@@ -9,19 +9,14 @@ from assets.compute.fleet import frame_from_arrow
 from assets.compute.rollouts import rollouts_by_environment, rollouts_of_days
 from assets.compute.velocity import deployment_velocity as join_velocity
 from assets.compute.velocity import measure_velocity
-from assets.publishing.checks import (
-    ENVIRONMENTS_SUM,
-    ROLLOUT_COUNTS,
-    JudgedCheck,
-    RolloutCounts,
-    conformity_checks,
-)
+from assets.publishing.checks import JudgedCheck, conformity_checks
 from assets.publishing.daily_asset import daily_dataset
 from assets.publishing.days import Day
 from assets.publishing.interfaces import HistoryDatabase, ReportStore
 from assets.publishing.loading import FLEET, FleetLoader
 from assets.publishing.partitions import StepEvents, keep_days, publish_days
 from assets.publishing.retries import Retries
+from assets.publishing.rollout_checks import ENVIRONMENTS_SUM, ROLLOUT_COUNTS, RolloutCounts
 from assets.schemas import (
     COMMIT_ROLLOUTS,
     COMMIT_ROLLOUTS_BY_ENVIRONMENT,
@@ -29,7 +24,7 @@ from assets.schemas import (
     FLAKE_DEPLOYMENT_STATUS,
     SYSTEM_DEPLOYMENT_STATUS,
 )
-from assets.schemas.velocity import NEWEST_BY_ENVIRONMENT
+from assets.schemas.rollouts import NEWEST_BY_ENVIRONMENT
 
 
 @daily_dataset(

@@ -138,7 +138,8 @@ def _while(pieces: pd.DataFrame, spans: pd.DataFrame) -> pd.DataFrame:
     both = lasting.merge(spans, on="host", suffixes=("", "_seen"))
     start = np.maximum(both["start"], both["start_seen"])
     end = np.minimum(both["end"], both["end_seen"])
-    return both.assign(start=start, end=end)[start < end]
+    within: pd.DataFrame = both.assign(start=start, end=end)[start < end]
+    return within
 
 
 @dataclass(frozen=True)

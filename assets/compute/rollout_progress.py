@@ -29,7 +29,7 @@ class RolloutProgress:
         commits: CommitOrder,
         host_count: int,
         ranks: Sequence[Integers],
-        first: Integers | None = None,
+        first: Integers,
     ) -> None:
         """Begins before anything has happened.
 
@@ -38,11 +38,11 @@ class RolloutProgress:
             host_count: how many hosts there are.
             ranks: by flake code, ranks whose instants will be asked for, at least one; 0 is none.
                 None of a flake's systems may have a greater rank than the greatest of these.
-            first: by flake code, position of the first commit that is asked for; those before it
-                count as reached by none. None for all.
+            first: by commit position, that of the first commit of its flake that is asked for;
+                those before count as reached by none.
         """
         self._commits = commits
-        self._first_asked_for = commits.starts if first is None else first[commits.flake]
+        self._first_asked_for = first
         rank_counts = np.max(ranks, axis=0) + 1
         self._first_rank = np.cumsum(rank_counts) - rank_counts
         is_kept = np.zeros(int(rank_counts.sum()), np.int64)

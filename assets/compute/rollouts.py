@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 
 from assets.compute.commit_order import CommitOrder
-from assets.compute.encoding import NOTHING, Booleans, Integers, instant_microseconds, instants
+from assets.compute.encoding import (
+    NOTHING,
+    Booleans,
+    Integers,
+    instant_microseconds,
+    instants,
+    translate,
+)
 from assets.compute.lead_times import PAIRS_AT_ONCE
 from assets.compute.rollout_progress import RolloutProgress
 from assets.compute.running_commits import PIECES_AT_ONCE
@@ -226,15 +233,12 @@ def _follow(
 
 
 def _first_told(commits: CommitOrder, instant: int, newest: int | None) -> Integers:
-    """By flake code, position of the first of its newest commits on the branch at an instant."""
-    latest = commits.latest(instant)
-    known = latest[latest != NOTHING]
-    first = np.full(len(latest), len(commits.flake), np.int64)
-    first[latest != NOTHING] = commits.starts[known]
-    if newest is not None:
-        place = np.maximum(commits.count_on_branch[known] - newest, 0)
-        first[latest != NOTHING] = np.maximum(commits.starts[known], commits.on_branch[place])
-    return first
+    """By commit position, that of the first of its flake's newest on the branch at an instant."""
+    if newest is None:
+        return commits.starts
+    place = translate(commits.latest(instant), np.maximum(commits.count_on_branch - newest, 0))
+    first = translate(place, commits.on_branch)
+    return np.maximum(commits.starts, first[commits.flake])
 
 
 def _flakes_to_restart(before: Integers, now: _Systems, joined_late: Booleans) -> Booleans:
@@ -258,8 +262,8 @@ def _rows(
     is_shown = commits.rows["is_on_branch"] & (
         commits.rows["commit_timestamp"] < systems.snapshot_at
     )
-    first = _first_told(commits, systems.instant, newest)[commits.flake]
-    shown = commits.rows[is_shown & (commits.rows.index >= first)]
+    is_shown &= commits.rows.index >= _first_told(commits, systems.instant, newest)
+    shown = commits.rows[is_shown]
     # Flakes without a name come last.
     by_name = flakes.sort_values(["flake_name", "flake_id"]).index
     shown = shown.assign(rank=np.argsort(by_name)[shown["flake"]])

@@ -72,8 +72,7 @@ CREATE MACRO newest_day(dataset) AS (
     FROM glob(files_of(dataset))
 )
 """,
-    "CREATE MACRO is_git_hash(text) AS "
-    f"coalesce(regexp_full_match(text, '{HASH}'), false)",
+    f"CREATE MACRO is_git_hash(text) AS coalesce(regexp_full_match(text, '{HASH}'), false)",
     f"""
 CREATE MACRO commit_url(template, hash) AS
     CASE WHEN is_git_hash(hash) THEN replace(template, '{COMMIT}', hash) END

@@ -7,13 +7,10 @@ and `docs/data-dictionary.md` are all derived from these objects.
 
 from assets.schemas.deployments import DEPLOYMENT_HISTORY, DEPLOYMENTS
 from assets.schemas.dictionary import Column, Dataset
+from assets.schemas.rollouts import COMMIT_ROLLOUTS, COMMIT_ROLLOUTS_BY_ENVIRONMENT
 from assets.schemas.source import OPTIONAL_TABLES, QUARANTINE, REQUIRED_TABLES, SOURCE_TABLES
 from assets.schemas.status import FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
-from assets.schemas.velocity import (
-    COMMIT_ROLLOUTS,
-    COMMIT_ROLLOUTS_BY_ENVIRONMENT,
-    DEPLOYMENT_VELOCITY,
-)
+from assets.schemas.velocity import DEPLOYMENT_VELOCITY
 
 DAILY_DATASETS = (
     SYSTEM_DEPLOYMENT_STATUS,

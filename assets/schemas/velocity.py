@@ -1,15 +1,12 @@
-"""How fast commits reach the fleet: each flake's day, and each commit's way through the hosts.
+"""How fast commits reach the fleet, and how current it is: each flake's day.
 
 The descriptions are the definitions: a test holds the computation to them.
 """
-
-from dataclasses import replace
 
 from assets.schemas.dictionary import (
     Dataset,
     count,
     identifier,
-    instant,
     number,
     taken_from,
     text,
@@ -21,9 +18,6 @@ from assets.schemas.status import (
     SYSTEM_DEPLOYMENT_STATUS,
 )
 
-NEWEST_BY_ENVIRONMENT = 500
-"""Commits of each flake that are told of by environment; so many a fleet keeps of a branch, too."""
-
 _DEPLOYMENTS_TRACED = (
     "system_states.timestamp",
     "system_states.deployed_path",
@@ -31,7 +25,7 @@ _DEPLOYMENTS_TRACED = (
     "commits.commit_timestamp",
     "commits.flake_id",
 )
-_STATUS_AT_EACH_INSTANT = (
+STATUS_AT_EACH_INSTANT = (
     *_DEPLOYMENTS_TRACED,
     "systems.flake_id",
     "systems.created_at",
@@ -166,7 +160,7 @@ _CURRENCY = (
         "that instant. So a system registered to the flake counts from `created_at` (always where "
         "null), one registered to none or not registered while it runs a commit of the flake, and "
         "a deactivated one never.",
-        derived_from=_STATUS_AT_EACH_INSTANT,
+        derived_from=STATUS_AT_EACH_INSTANT,
     ),
     number(
         "up_to_date_share",
@@ -177,7 +171,7 @@ _CURRENCY = (
         "unknown or no_deployment counts as not current, that of a flake from its `deleted_at` on "
         "among it. Null where `host_hours` is 0, as before any system existed.",
         nullable=True,
-        derived_from=_STATUS_AT_EACH_INSTANT,
+        derived_from=STATUS_AT_EACH_INSTANT,
     ),
     *(
         number(
@@ -187,7 +181,7 @@ _CURRENCY = (
             f"most {commits}; so ahead counts, unknown and no_deployment do not. Null where "
             "`host_hours` is 0.",
             nullable=True,
-            derived_from=_STATUS_AT_EACH_INSTANT,
+            derived_from=STATUS_AT_EACH_INSTANT,
         )
         for commits in (1, 5, 20)
     ),
@@ -199,14 +193,14 @@ _CURRENCY = (
             f"ahead, or is behind with hours_behind at most {hours}; unknown and no_deployment do "
             "not count. Null where `host_hours` is 0.",
             nullable=True,
-            derived_from=_STATUS_AT_EACH_INSTANT,
+            derived_from=STATUS_AT_EACH_INSTANT,
         )
         for hours in (24, 168)
     ),
 )
 
 _SEEN_AT_EACH_INSTANT = (
-    *_STATUS_AT_EACH_INSTANT,
+    *STATUS_AT_EACH_INSTANT,
     "agent_heartbeats.system_state_id",
     "agent_heartbeats.timestamp",
 )
@@ -335,116 +329,5 @@ DEPLOYMENT_VELOCITY = Dataset(
             derived_from=("system_states.hostname", "system_states.timestamp"),
         ),
         *_SEEN_CURRENCY,
-    ),
-)
-
-COMMIT_ROLLOUTS = Dataset(
-    name="commit_rollouts",
-    grain="one row a commit on the branch",
-    description=(
-        "How far each commit visible at `snapshot_at` got among the systems of its flake, and "
-        "when; a commit with `source_archived` has no row, as it is on no branch. A system runs a "
-        "commit while that is its current commit in `system_deployment_status` taken at that "
-        "instant: from its deployment or, where the "
-        "commit leaves the output that the system runs unchanged, from the commit's own timestamp. "
-        "A commit has reached a system once the system runs it or a later commit of the flake, on "
-        "the branch or not, in commit order; and stays so after a rollback."
-    ),
-    key=("commit_id",),
-    record_counts=("hosts_eligible", "hosts_reached"),
-    order_by="flake_name, flake_id, then the newest commit first (commit_timestamp, commit_id)",
-    columns=(
-        identifier("commit_id", "The commit.", derived_from=("commits.id",)),
-        text("commit_hash", "Git hash.", derived_from=("commits.git_commit_hash",)),
-        instant(
-            "commit_timestamp",
-            "When the commit was made.",
-            derived_from=("commits.commit_timestamp",),
-        ),
-        identifier("flake_id", "Flake of the commit.", derived_from=("commits.flake_id",)),
-        text(
-            "flake_name",
-            "Name of that flake.",
-            nullable=True,
-            repeated=True,
-            derived_from=("flakes.name",),
-        ),
-        count(
-            "hosts_eligible",
-            "hosts",
-            "Systems associated with the flake at `snapshot_at`; only these count in this row.",
-            derived_from=_STATUS_AT_EACH_INSTANT,
-        ),
-        count(
-            "hosts_reached",
-            "hosts",
-            "Of these, the systems that have reached the commit.",
-            derived_from=_STATUS_AT_EACH_INSTANT,
-        ),
-        count(
-            "hosts_current",
-            "hosts",
-            "Of these, the systems that run exactly this commit at `snapshot_at`.",
-            derived_from=_STATUS_AT_EACH_INSTANT,
-        ),
-        instant(
-            "first_deployed_at",
-            "When the commit reached the first of them; null until it happens.",
-            nullable=True,
-            derived_from=_STATUS_AT_EACH_INSTANT,
-        ),
-        *(
-            instant(
-                f"reached_{percent}_percent_at",
-                f"When the number of them that it had reached came to at least {percent} % of "
-                "`hosts_eligible`; null until it happens.",
-                nullable=True,
-                derived_from=_STATUS_AT_EACH_INSTANT,
-            )
-            for percent in (50, 90, 100)
-        ),
-        SYSTEM_DEPLOYMENT_STATUS["snapshot_date"],
-        SYSTEM_DEPLOYMENT_STATUS["snapshot_at"],
-    ),
-)
-
-_ENVIRONMENT = replace(
-    SYSTEM_DEPLOYMENT_STATUS["environment"],
-    description="Environment of the systems, as in `system_deployment_status`; null for those of "
-    "which none is recorded.",
-    derived_from=(f"{SYSTEM_DEPLOYMENT_STATUS.name}.environment",),
-)
-_OF_COMMIT = (
-    *("commit_id", "commit_hash", "commit_timestamp", "flake_id", "flake_name"),
-    *("snapshot_date", "snapshot_at"),
-)
-
-COMMIT_ROLLOUTS_BY_ENVIRONMENT = Dataset(
-    name="commit_rollouts_by_environment",
-    grain="one row a commit and environment",
-    description=(
-        f"The same of each environment by itself, of the newest {NEWEST_BY_ENVIRONMENT} commits of "
-        "each flake's branch: an environment has a row where it has a system of the flake at "
-        "`snapshot_at`, so that a commit's counts add up to those in `commit_rollouts`. Older "
-        "commits are in `commit_rollouts` alone."
-    ),
-    key=("commit_id", "environment"),
-    record_counts=COMMIT_ROLLOUTS.record_counts,
-    order_by=f"{COMMIT_ROLLOUTS.order_by}, then environment (null last)",
-    columns=(
-        *(COMMIT_ROLLOUTS[name] for name in _OF_COMMIT[:5]),
-        _ENVIRONMENT,
-        *(
-            replace(
-                column,
-                description=column.description.replace(
-                    "Systems associated with the flake",
-                    "Systems of the environment that are associated with the flake",
-                ),
-            )
-            for column in COMMIT_ROLLOUTS.columns
-            if column.name not in _OF_COMMIT
-        ),
-        *(COMMIT_ROLLOUTS[name] for name in _OF_COMMIT[5:]),
     ),
 )

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from assets.schemas import DEPLOYMENT_HISTORY, SYSTEM_DEPLOYMENT_STATUS
+from assets.schemas import DEPLOYMENT_HISTORY, DEPLOYMENT_VELOCITY, SYSTEM_DEPLOYMENT_STATUS
+from assets.schemas.dictionary import INTEGER
 from pipelines.history.connection import HistorySchemaError
 from pipelines.history.database import HistoryDatabase
 from pipelines.history.schema import HISTORY, LOADS, HistorySchema, HistoryTable
@@ -121,6 +122,27 @@ class TestOutdatedSchema:
         assert row == ("web", None, None, None)
         load_an_event(url)
         assert stored(url, DEPLOYMENT_HISTORY).equals(events(event("web", 1, 1)))
+
+    def test_velocity_of_before_heartbeats_were_read_keeps_its_rows(self, url: str) -> None:
+        migrate(url)
+        seen = [name for name in DEPLOYMENT_VELOCITY.column_names if name.startswith("seen_")]
+        dropped = ", ".join(f"DROP COLUMN {name} CASCADE" for name in seen)
+        execute(url, f"ALTER TABLE flakelag.deployment_velocity {dropped}")
+        counts = [c.name for c in DEPLOYMENT_VELOCITY.columns if c.type == INTEGER and c.unit]
+        execute(
+            url,
+            "INSERT INTO flakelag.deployment_velocity (snapshot_date, snapshot_at, flake_id,"
+            f" flake_name, host_hours, up_to_date_share, {', '.join(counts)})"
+            " VALUES ('2026-03-01', '2026-03-02Z', 1, 'infra', 24, 0.5,"
+            f" {', '.join('0' for _ in counts)})",
+        )
+        migrate(url)
+        assert migrate(url) == []
+        told = "SELECT up_to_date_share, seen_up_to_date_share FROM flakelag."
+        assert values(url, f"{told}deployment_velocity") == [(0.5, None)]
+        assert values(url, f"{told}deployment_velocity_rollup") == [(0.5, None)]
+        charted = "SELECT up_to_date_percent, seen_up_to_date_percent FROM flakelag."
+        assert values(url, f"{charted}grafana_currency") == [(50.0, None)]
 
     def test_an_empty_table_gets_a_new_column_not_null(self, url: str) -> None:
         migrate(url)

@@ -36,7 +36,7 @@ def commit_rollouts_by_environment(
 ) -> list[Row]:
     """The rows of each flake's newest commits, and under each its environments by name."""
     standings = [standing(fleet, hostname, snapshot_at) for hostname in hosts(fleet, snapshot_at)]
-    rows = []
+    rows: list[Row] = []
     for flake_id in flakes_in_order(fleet):
         systems: dict[str | None, list[Standing]] = defaultdict(list)
         for host in standings:

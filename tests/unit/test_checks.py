@@ -22,6 +22,7 @@ from assets.publishing.checks import (
     JudgedCheck,
     RowsRead,
     UnknownShares,
+    Verdict,
     conformity_checks,
     first_failures,
     judge_feeds,
@@ -31,6 +32,7 @@ from assets.publishing.checks import (
     share_of_unknown,
 )
 from assets.publishing.conformity import find_problems
+from assets.publishing.rollout_checks import ENVIRONMENTS_SUM, RolloutCounts
 from assets.publishing.unusable import UnusableRows
 from assets.schemas import DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS
 from tests.snapshots import status_row
@@ -50,6 +52,7 @@ from tests.snapshots import status_row
             True,
         ),
         (COUNTS_SUM, "counts_sum", True),
+        (ENVIRONMENTS_SUM, "environments_sum", True),
         (NO_JUMP_OF_UNKNOWN, "no_jump_of_unknown", False),
         (NO_QUIET_FLAKE, "newest_commits_recent", False),
     ],
@@ -308,3 +311,29 @@ def test_a_feed_that_fails_or_is_stale_is_named_with_its_time_and_error() -> Non
     assert "old: the last attempt, at an unknown time, failed." in verdict.description
     assert "core" not in verdict.description
     assert len(verdict.description) < 500
+
+
+def test_environments_add_up_to_all_systems_of_a_commit() -> None:
+    in_all = pd.DataFrame(
+        {"commit_id": [1, 2], "hosts_eligible": 3, "hosts_reached": [3, 1], "hosts_current": [2, 1]}
+    )
+    by_environment = pd.DataFrame(
+        {
+            "commit_id": [1, 1],
+            "environment": ["lab", None],
+            "hosts_eligible": [1, 2],
+            "hosts_reached": [1, 2],
+            "hosts_current": [0, 2],
+        }
+    )
+
+    def verdict(in_all: pd.DataFrame | None) -> Verdict:
+        return ENVIRONMENTS_SUM.on(RolloutCounts(in_all, by_environment)).verdict
+
+    assert verdict(in_all).passed
+    assert verdict(None).description == (
+        "commit_rollouts of the day is from another reading: not compared."
+    )
+    for wrong in (in_all.assign(hosts_reached=2), in_all[in_all["commit_id"] == 2]):
+        assert not verdict(wrong).passed
+        assert "commit_id 1." in verdict(wrong).description

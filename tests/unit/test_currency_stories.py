@@ -5,10 +5,15 @@ The days asked about are those of the stories' commits.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from tests.fleets import at, commit, flake, nixos, state, system
-from tests.plain_reading.rows import Commit, Fleet
+import pandas as pd
+import pytest
+
+from assets.compute.timeline import index_fleet
+from assets.compute.velocity import measure_velocity
+from tests.fleets import at, commit, flake, fleet_tables, nixos, state, system
+from tests.plain_reading.rows import Commit, Fleet, Heartbeat
 from tests.plain_reading.words import Row
 from tests.unit.velocity_cases import DAYS, Days, assert_told, builds, deployed
 
@@ -245,3 +250,85 @@ def test_today_counts_up_to_now(days: Days) -> None:
         row,
         {"host_hours": 8.0, "up_to_date_share": 6 / 8, "within_1_commit_share": 1.0},
     )
+
+
+def seen_shares(hours: float) -> Row:
+    """Expected of a host that is up to date all day: the hours in which it had been seen."""
+    names = shares(up_to_date=0, of_commits=(0, 0, 0), of_hours=(0, 0))
+    return {f"seen_{name}": hours / 24 for name in names}
+
+
+@DAYS
+def test_a_silent_host_is_seen_for_four_hours(days: Days) -> None:
+    again = state(9, "/web-1", at(2, 6))
+    fleet = replace(INFRA, agent_heartbeats=(), system_states=(*INFRA.system_states, again))
+
+    (row,) = days(fleet, at(3))
+
+    assert_told(row, {"up_to_date_share": 1.0, **seen_shares(4)})
+
+
+@DAYS
+def test_a_heartbeat_shows_all_the_time_since_its_state(days: Days) -> None:
+    fleet = replace(INFRA, agent_heartbeats=(Heartbeat(1, at(2, 15)),))
+
+    (row,) = days(fleet, at(3))
+
+    assert_told(row, {"up_to_date_share": 1.0, **seen_shares(19)})
+
+
+@DAYS
+def test_of_earlier_states_and_after_the_day_no_heartbeat_counts(days: Days) -> None:
+    again = state(9, "/web-1", at(2, 20))
+    fleet = replace(
+        INFRA,
+        system_states=(*INFRA.system_states, again),
+        agent_heartbeats=(Heartbeat(1, at(2, 15)), Heartbeat(9, at(3))),
+    )
+
+    (row,) = days(fleet, at(3))
+
+    assert_told(row, seen_shares(4))
+
+
+@DAYS
+def test_what_was_seen_is_not_known_without_heartbeats(days: Days) -> None:
+    (row,) = days(INFRA, at(3))
+
+    assert_told(row, {"up_to_date_share": 1.0, **dict.fromkeys(seen_shares(0))})
+
+
+@pytest.mark.parametrize(
+    ("delay", "share"), [(timedelta(hours=1), 1.0), (timedelta(hours=1, microseconds=1), None)]
+)
+def test_what_was_seen_is_known_for_an_hour(delay: timedelta, share: float | None) -> None:
+    fleet = replace(INFRA, agent_heartbeats=(Heartbeat(1, at(2, 23)),))
+    tables = fleet_tables(fleet)
+    instant = pd.Timestamp(at(3))
+
+    measured = measure_velocity(tables, index_fleet(tables), [instant], instant + delay)
+
+    assert measured["seen_up_to_date_share"].astype(object).where(
+        measured["seen_up_to_date_share"].notna(), None
+    ).tolist() == [share]
+
+
+@DAYS
+def test_nothing_is_current_once_its_flake_is_deleted(days: Days) -> None:
+    fleet = replace(INFRA, flakes=(replace(INFRA.flakes[0], deleted_at=at(2, 9)),))
+
+    (row,) = days(fleet, at(3))
+
+    assert_told(
+        row, {"host_hours": 24.0, **shares(up_to_date=9, of_commits=(9, 9, 9), of_hours=(9, 9))}
+    )
+
+
+@DAYS
+def test_what_was_latest_stays_so_when_history_is_rewritten(days: Days) -> None:
+    fleet = with_commits(replace(commit(2, at(2, 12)), source_archived=True))
+
+    (row,) = days(fleet, at(3))
+
+    # The snapshot knows better; the hours are those that were counted when it happened.
+    assert_told(row, {"systems_up_to_date": 1, "up_to_date_share": 0.5})

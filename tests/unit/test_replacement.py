@@ -13,7 +13,12 @@ from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
 from assets.publishing.conformity import to_arrow
 from assets.publishing.replacement import Outcome, Version, decide_publication, find_loss
-from assets.schemas import DEPLOYMENTS, FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
+from assets.schemas import (
+    DEPLOYMENT_VELOCITY,
+    DEPLOYMENTS,
+    FLAKE_DEPLOYMENT_STATUS,
+    SYSTEM_DEPLOYMENT_STATUS,
+)
 from assets.schemas.dictionary import Dataset, count, identifier, instant, text
 from tests.fleets import fleet_tables
 from tests.plain_reading.rows import Fleet
@@ -211,6 +216,35 @@ def test_what_counts_as_evidence_follows_from_the_columns() -> None:
     )
     assert {"commit_id", "previous_commit_id"} <= set(DEPLOYMENTS.evidence_columns)
     assert "latest_commit_hash" in FLAKE_DEPLOYMENT_STATUS.evidence_columns
+
+
+def test_a_measure_that_only_a_first_reading_has_stays() -> None:
+    dataset = replace(STATUS, known_at_reading=("behind",))
+    later = rows(WEB | {"behind": None})
+
+    assert find_loss(dataset, rows(WEB), later) == (
+        "behind is gone in 1 row, the first hostname=web, flake_id=1"
+    )
+    assert find_loss(dataset, later, rows(WEB)) is None
+    assert find_loss(dataset, rows(WEB), rows(WEB | {"behind": 2})) is None
+
+
+def test_the_shares_that_heartbeats_show_are_known_at_first_alone() -> None:
+    shares = [name for name in DEPLOYMENT_VELOCITY.column_names if name.endswith("_share")]
+    seen = [name for name in shares if name.startswith("seen_")]
+
+    assert seen == [f"seen_{name}" for name in shares if name not in seen]
+    assert set(seen) <= set(DEPLOYMENT_VELOCITY.evidence_columns)
+    assert not (set(shares) - set(seen)) & set(DEPLOYMENT_VELOCITY.evidence_columns)
+
+
+def test_null_in_a_key_is_a_value_like_any_other() -> None:
+    dataset = replace(STATUS, key=("hostname", "commit"))
+    both = (WEB, WEB | {"commit": None}, WEB | {"commit": ""})
+
+    assert find_loss(dataset, rows(*both), rows(*both)) is None
+    for gone in both:
+        assert find_loss(dataset, rows(*both), rows(*(row for row in both if row != gone)))
 
 
 def test_a_key_of_instants_is_compared_like_any_other() -> None:

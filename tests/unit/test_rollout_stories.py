@@ -231,3 +231,52 @@ def test_one_day_after_another_is_as_each_day_alone() -> None:
     assert [plain_rows(COMMIT_ROLLOUTS, frame) for frame in followed] == [
         computed_rollouts(fleet, instant) for instant in instants
     ]
+
+
+@ROLLOUTS
+def test_a_commit_that_was_rewritten_away_has_no_row_and_its_place(rollouts: Rollouts) -> None:
+    # c2 made room for c3, and web still runs it; db went on to c3.
+    c1, c2, c3 = COMMITS
+    fleet = replace(
+        with_deployments(("web", 2, at(2, 9)), ("db", 3, at(2, 14))),
+        commits=(c1, replace(c2, source_archived=True), c3),
+    )
+
+    of_c3, of_c1 = rollouts(fleet, at(3))
+
+    assert_told(of_c3, {"commit_id": 3, "hosts_reached": 1, "hosts_current": 1})
+    assert_told(of_c1, {"commit_id": 1, "hosts_reached": 3, "hosts_current": 1})
+
+
+@ROLLOUTS
+def test_a_host_ahead_of_what_replaced_its_commit_has_reached_that(rollouts: Rollouts) -> None:
+    # c3 was rewritten into c2, whose date is the earlier one.
+    c1, c2, c3 = COMMITS
+    fleet = replace(
+        with_deployments(("web", 3, at(2, 14))),
+        commits=(c1, c2, replace(c3, source_archived=True)),
+    )
+
+    of_c2, _ = rollouts(fleet, at(3))
+
+    assert_told(
+        of_c2,
+        {"hosts_reached": 1, "hosts_current": 0, "first_deployed_at": at(2, 14)},
+    )
+
+
+@ROLLOUTS
+def test_an_output_of_a_rewritten_commit_too_stands_for_the_one_on_the_branch(
+    rollouts: Rollouts,
+) -> None:
+    # c3 has the output of c2, and is dated later; but it is on no branch any more.
+    c1, c2, c3 = COMMITS
+    fleet = replace(
+        with_deployments(("web", 2, at(2, 9))),
+        commits=(c1, c2, replace(c3, source_archived=True)),
+        derivations=(*builds(HOSTS, (1, 2)), nixos(90, 3, "/web-2")),
+    )
+
+    of_c2, _ = rollouts(fleet, at(3))
+
+    assert_told(of_c2, {"hosts_current": 1, "first_deployed_at": at(2, 9)})

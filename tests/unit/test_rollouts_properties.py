@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from assets.compute.rollouts import commit_rollouts, rollouts_by_environment
 from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
-from assets.publishing.checks import ENVIRONMENTS_SUM, RolloutCounts
+from assets.publishing.rollout_checks import ENVIRONMENTS_SUM, RolloutCounts
 from assets.schemas import COMMIT_ROLLOUTS, COMMIT_ROLLOUTS_BY_ENVIRONMENT
 from tests.fleets import assert_rows, fleet_tables
 from tests.plain_reading import rollouts as plain_reading
