@@ -9,6 +9,7 @@ from assets.compute.feeds import FeedRule
 from assets.compute.flake_freshness import quiet_flakes
 from assets.compute.flake_status import flake_deployment_status as summarise_flakes
 from assets.compute.fleet import frame_from_arrow
+from assets.compute.forges import OwnForges
 from assets.compute.status import system_deployment_status as judge_systems
 from assets.compute.vocabulary import NOT_RECORDED
 from assets.publishing.checks import (
@@ -90,6 +91,7 @@ def flake_deployment_status(
     fleet: dg.ResourceParam[FleetLoader],
     reports: dg.ResourceParam[ReportStore],
     feed_rule: dg.ResourceParam[FeedRule],
+    own_forges: dg.ResourceParam[OwnForges],
 ) -> StepEvents:
     """Counts the systems of every flake as of each day of the run."""
     loaded = fleet.load(context.run)
@@ -98,7 +100,9 @@ def flake_deployment_status(
 
     def compute(day: Day) -> tuple[pd.DataFrame, Sequence[JudgedCheck]]:
         status = frame_from_arrow(reports.read(SYSTEM_DEPLOYMENT_STATUS, day.date))
-        flakes = summarise_flakes(timeline, status, day.snapshot_at, day.extracted_at, feed_rule)
+        flakes = summarise_flakes(
+            timeline, status, day.snapshot_at, day.extracted_at, feed_rule, own_forges
+        )
         judged = [COUNTS_SUM.on(FlakeCounts(status, flakes))]
         if day == days[-1]:
             judged.append(FEEDS_CURRENT.on(flakes))

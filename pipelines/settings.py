@@ -24,6 +24,7 @@ from pydantic import (
     field_validator,
 )
 
+from assets.compute.forges import Forge, OwnForges
 from assets.compute.vocabulary import STALE_HOURS
 from assets.publishing.layout import DAGSTER_FOLDER, POSTGRES_FOLDER
 from pipelines.env_file import EnvFileError, read_env_file
@@ -114,6 +115,12 @@ class Settings(BaseModel):
         description="From how many hours after the server last tried to read a flake's repository "
         "its feed is `stale`.",
     )
+    forge_hosts: str | None = Field(
+        default=None,
+        description="What runs on hosts of your own that flakes come from, for links to commits: "
+        f"`git.example.org=gitea`, with commas between; one of {', '.join(Forge)} (`gitea` for "
+        "Forgejo too). Unset: only public forges are known, and hosts called after their forge.",
+    )
     alert_webhook_url: SecretStr | None = Field(
         default=None,
         description="Where alerts are posted as JSON. Unset: nowhere.",
@@ -164,6 +171,12 @@ class Settings(BaseModel):
         if " " in url or len(url) > LONGEST_LINK:
             raise ValueError(f"an address has no blank and at most {LONGEST_LINK} characters")
         return url.rstrip("/")
+
+    @field_validator("forge_hosts")
+    @classmethod
+    def _check_forges(cls, hosts: str | None) -> str | None:
+        OwnForges.read(hosts or "")
+        return hosts
 
     @field_validator("flakelag_ui_hosts")
     @classmethod

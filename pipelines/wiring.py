@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from typing_extensions import override
 
 from assets.compute.feeds import FeedRule
+from assets.compute.forges import OwnForges
 from assets.publishing.interfaces import ExtractSink, ExtractSummary, FleetSource
 from assets.publishing.loading import FleetLoader
 from assets.publishing.retries import Retries
@@ -110,6 +111,12 @@ def feed_rule(_: dg.InitResourceContext) -> FeedRule:
     return FeedRule(read_settings().feed_stale_hours)
 
 
+@dg.resource
+def own_forges(_: dg.InitResourceContext) -> OwnForges:
+    """What runs on hosts of one's own that flakes come from: FORGE_HOSTS."""
+    return OwnForges.read(read_settings().forge_hosts or "")
+
+
 RESOURCES = {
     "reports": report_store,
     "fleet": fleet_loader,
@@ -117,5 +124,6 @@ RESOURCES = {
     "history": history_database,
     "retries": retries,
     "feed_rule": feed_rule,
+    "own_forges": own_forges,
 }
 """The resources of the assets, by name."""

@@ -1,7 +1,5 @@
 """How the systems of each flake stand, and how fresh the flake itself is."""
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from assets.compute.encoding import (
@@ -12,7 +10,7 @@ from assets.compute.encoding import (
 )
 from assets.compute.evidence import is_known_at
 from assets.compute.feeds import USUAL_FEED_RULE, FeedRule, feeds
-from assets.compute.forges import Forge, commit_pages
+from assets.compute.forges import NO_OWN_FORGES, OwnForges, commit_pages
 from assets.compute.quantiles import quantiles
 from assets.compute.status import current_commits
 from assets.compute.timeline import FleetTimeline
@@ -29,7 +27,7 @@ def flake_deployment_status(
     snapshot_at: pd.Timestamp,
     extracted_at: pd.Timestamp,
     feed_rule: FeedRule = USUAL_FEED_RULE,
-    forges: Mapping[str, Forge] | None = None,
+    own_forges: OwnForges = NO_OWN_FORGES,
 ) -> pd.DataFrame:
     """Summarises one snapshot of `system_deployment_status` by associated flake.
 
@@ -39,7 +37,7 @@ def flake_deployment_status(
         snapshot_at: its T.
         extracted_at: when the tables were read.
         feed_rule: when the feed of a flake is stale.
-        forges: by host, what runs on hosts of one's own; see `forges.commit_pages`.
+        own_forges: what runs on hosts of one's own.
 
     Returns:
         One row a flake, those with most systems behind first. Columns as in
@@ -50,7 +48,7 @@ def flake_deployment_status(
     flakes = flakes.set_axis(["flake_id", "flake_name", "repo_url"], axis="columns")
     flakes = flakes.astype({"flake_id": "int64"})
     rows = (
-        flakes.join(_commit_pages(flakes["repo_url"], forges))
+        flakes.join(_commit_pages(flakes["repo_url"], own_forges))
         .join(_count_systems(status), on="flake_id")
         .join(_quantiles_of_commits_behind(status), on="flake_id")
         .join(_latest_commits(timeline, snapshot_at), on="flake_id")
@@ -74,9 +72,9 @@ def flake_deployment_status(
     )
 
 
-def _commit_pages(repo_urls: "pd.Series[str]", forges: Mapping[str, Forge] | None) -> pd.DataFrame:
+def _commit_pages(repo_urls: "pd.Series[str]", own_forges: OwnForges) -> pd.DataFrame:
     """By the same row labels, the templates of the pages of each repository's commits."""
-    pages = [commit_pages(url, forges) for url in repo_urls]
+    pages = [commit_pages(url, own_forges) for url in repo_urls]
     templates = {
         "commit_url_template": [page and page.commit for page in pages],
         "comparison_url_template": [page and page.comparison for page in pages],

@@ -60,6 +60,38 @@ _SOURCEHUT_USER = re.compile(r"~[a-z0-9_-]+")
 
 
 @dataclass(frozen=True)
+class OwnForges:
+    """What runs on hosts of one's own, whose names do not tell.
+
+    Attributes:
+        by_host: the forge of each host.
+    """
+
+    by_host: Mapping[str, Forge]
+
+    @classmethod
+    def read(cls, text: str) -> "OwnForges":
+        """From `git.example.org=gitea, code.example.org=gitlab`.
+
+        Raises:
+            ValueError: it is not of this form, or there is no such forge.
+        """
+        by_host = {}
+        for entry in filter(None, (entry.strip() for entry in text.split(","))):
+            host, _, forge = (part.strip().lower() for part in entry.partition("="))
+            if not _HOST.fullmatch(host) or forge not in set(Forge):
+                raise ValueError(
+                    f"not a host and its forge, such as git.example.org=gitea; there is: "
+                    f"{', '.join(Forge)}"
+                )
+            by_host[host] = Forge(forge)
+        return cls(by_host)
+
+
+NO_OWN_FORGES = OwnForges({})
+
+
+@dataclass(frozen=True)
 class CommitPages:
     """The addresses of a repository's pages, with gaps for git hashes.
 
@@ -73,7 +105,7 @@ class CommitPages:
     comparison: str | None
 
 
-def commit_pages(repo_url: str, forges: Mapping[str, Forge] | None = None) -> CommitPages | None:
+def commit_pages(repo_url: str, own: OwnForges = NO_OWN_FORGES) -> CommitPages | None:
     """The pages of a repository's commits; None where they aren't known for certain.
 
     Understands what Nix takes for a flake (`github:owner/repo`, `git+ssh://…`) and git for a remote
@@ -82,9 +114,9 @@ def commit_pages(repo_url: str, forges: Mapping[str, Forge] | None = None) -> Co
 
     Args:
         repo_url: of the flake.
-        forges: by host, what runs on hosts of one's own.
+        own: what runs on hosts of one's own.
     """
-    known = {**_PUBLIC, **(forges or {})}
+    known = {**_PUBLIC, **own.by_host}
     found = _shorthand(repo_url) or _address(repo_url, known)
     if found is None:
         return None

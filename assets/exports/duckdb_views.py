@@ -7,6 +7,7 @@ here: DuckDB itself, files; see `assets.analysts`.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from assets.compute.forges import BASE, COMMIT, HASH, HEAD
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
@@ -84,36 +85,51 @@ CREATE MACRO comparison_url(template, base, head) AS
 """,
 )
 
-# Of another flake's commit the snapshot does not say where it can be looked at.
-_IS_OWN = "CASE WHEN status.unknown_reason IS DISTINCT FROM 'flake_mismatch' THEN {} END"
-_CURRENT_COMMIT_URL = _IS_OWN.format(
-    "commit_url(flake.commit_url_template, status.current_commit_hash)"
-)
-_COMPARISON_URL = _IS_OWN.format(
-    "comparison_url(flake.comparison_url_template, status.current_commit_hash, "
-    "status.latest_commit_hash)"
-)
 
-# By dataset, what the newest day has beside its columns: name, description, expression.
+class _Link(NamedTuple):
+    """A column of addresses at a forge."""
+
+    name: str
+    description: str
+    expression: str
+
+
+def _of_own_commit(expression: str) -> str:
+    """Of another flake's commit the snapshot does not say where it can be looked at."""
+    return f"CASE WHEN unknown_reason IS DISTINCT FROM 'flake_mismatch' THEN {expression} END"
+
+
+# The files have only the templates, which are the same for all commits of a flake.
 LINKS = {
-    SYSTEM_DEPLOYMENT_STATUS.name: (
-        ("current_commit_url", "Page of the current commit.", _CURRENT_COMMIT_URL),
-        (
+    SYSTEM_DEPLOYMENT_STATUS: (
+        _Link(
+            "current_commit_url",
+            "Page of the current commit.",
+            _of_own_commit("commit_url(flake.commit_url_template, current_commit_hash)"),
+        ),
+        _Link(
             "latest_commit_url",
             "Page of the latest commit.",
-            "commit_url(flake.commit_url_template, status.latest_commit_hash)",
+            "commit_url(flake.commit_url_template, newest.latest_commit_hash)",
         ),
-        ("comparison_url", "Page of what the latest commit has besides.", _COMPARISON_URL),
+        _Link(
+            "comparison_url",
+            "Page of what the latest commit has and the current one has not.",
+            _of_own_commit(
+                "comparison_url(flake.comparison_url_template, current_commit_hash, "
+                "newest.latest_commit_hash)"
+            ),
+        ),
     ),
-    COMMIT_ROLLOUTS.name: (
-        (
+    COMMIT_ROLLOUTS: (
+        _Link(
             "commit_url",
             "Page of the commit.",
-            "commit_url(flake.commit_url_template, status.commit_hash)",
+            "commit_url(flake.commit_url_template, commit_hash)",
         ),
     ),
 }
-"""Links to the forge, null where it is not known for certain; the files have only its templates."""
+"""By dataset, what its view with links has besides."""
 
 _DATE = ("date", "The day (UTC) of the file; only the files of the days asked for are read.")
 
@@ -147,6 +163,7 @@ def views_for_analysts() -> list[AnalystView]:
     return [
         *(_all_days(dataset) for dataset in PUBLISHED_DATASETS),
         *(_newest_day(dataset) for dataset in SNAPSHOTS),
+        *(_newest_day_with_links(dataset, links) for dataset, links in LINKS.items()),
         _document_view(),
         _deployment_history_with_end(),
     ]
@@ -186,20 +203,23 @@ def _all_days(dataset: Dataset) -> AnalystView:
 
 
 def _newest_day(dataset: Dataset) -> AnalystView:
-    links = LINKS.get(dataset.name, ())
-    select = f"FROM {dataset.name} AS status\nWHERE status.date = newest_day('{dataset.name}')"
-    if links:
-        urls = "".join(f",\n    {expression} AS {name}" for name, _, expression in links)
-        select = (
-            f"SELECT\n    status.*{urls}\nFROM {dataset.name} AS status\n"
-            f"LEFT JOIN {FLAKE_DEPLOYMENT_STATUS.name} AS flake USING (flake_id, date)\n"
-            f"WHERE status.date = newest_day('{dataset.name}')"
-        )
     return AnalystView(
         _latest(dataset),
         f"{dataset.description} {dataset.grain.capitalize()}; the newest day only.",
-        select,
-        _comments(dataset) | {name: description for name, description, _ in links},
+        f"FROM {dataset.name}\nWHERE date = newest_day('{dataset.name}')",
+        _comments(dataset),
+    )
+
+
+def _newest_day_with_links(dataset: Dataset, links: tuple[_Link, ...]) -> AnalystView:
+    urls = "".join(f",\n    {link.expression} AS {link.name}" for link in links)
+    return AnalystView(
+        f"{_latest(dataset)}_with_links",
+        f"{dataset.description} {dataset.grain.capitalize()}; the newest day only, with links to "
+        "the forge, null where it is not known for certain.",
+        f"SELECT\n    newest.*{urls}\nFROM {_latest(dataset)} AS newest\n"
+        f"LEFT JOIN {FLAKE_DEPLOYMENT_STATUS.name} AS flake USING (flake_id, date)",
+        _comments(dataset) | {link.name: link.description for link in links},
     )
 
 

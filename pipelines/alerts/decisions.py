@@ -6,6 +6,7 @@ A condition that lasts is alerted of once, and once more when it has ended and c
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from assets.publishing.checks import FEEDS_CURRENT
 from pipelines.alerts.conditions import (
     NO_LINKS,
     Condition,
@@ -17,6 +18,9 @@ from pipelines.alerts.conditions import (
     is_made_up_for,
     run_failure,
 )
+
+ALERTED_OF_BY_ITSELF = frozenset({FEEDS_CURRENT.name})
+"""Checks whose finding is a condition of its own, which lasts longer than a day's check."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ def decide_on_runs(
 
     for outcome in outcomes:
         for check in outcome.checks:
+            if check.check in ALERTED_OF_BY_ITSELF:
+                continue
             if check.passed:
                 standing -= {id_ for id_ in standing if is_ended_by(id_, check)}
                 waiting = [each for each in waiting if not is_ended_by(each.id, check)]

@@ -17,7 +17,7 @@ _BRANCH = "main"
 _SNAPSHOT_LENGTH = 500
 _SHARE_OFF_THE_BRANCH = 0.02
 _ERROR = (
-    "fatal: unable to access the repository: Could not resolve host: git.example.org; the last "
+    "fatal: unable to access the repository: Could not resolve host: gitlab.example.org; the last "
     "known commit is not among the newest 500 of origin/main"
 )
 _EVALUATION = ("pending", "in_progress", "complete", "failed")

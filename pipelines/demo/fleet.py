@@ -47,7 +47,7 @@ def generate_fleet(spec: DemoFleet) -> dict[str, pa.Table]:
     tables = {
         "environments": environments_table(spec),
         "derivation_statuses": derivation_statuses_table(),
-        "flakes": flakes_table(flake_names(spec, plan)),
+        "flakes": flakes_table(spec, flake_names(spec, plan)),
         "commits": commits_table(spec, commits),
         "derivations": derivations_table(spec, commits, hosts, events, stories),
         "systems": systems_table(spec, hosts, stories, desired),

@@ -12,6 +12,8 @@ from pipelines.demo.source_schema import Generation
 
 # No host of our own fleet: example.org is reserved for documentation.
 REPOSITORY_URL = "git+ssh://git@git.example.org/fleet/{}.git"
+# Its forge is known by its name, so that commits have links.
+NEWEST_REPOSITORY_URL = "git+ssh://git@gitlab.example.org/fleet/{}.git"
 
 _FEWEST_DAYS = 10
 

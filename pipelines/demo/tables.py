@@ -17,6 +17,7 @@ from pipelines.demo.source_schema import DERIVATION_STATUSES
 from pipelines.demo.spec import (
     ENVIRONMENT_SHARES,
     ENVIRONMENTS,
+    NEWEST_REPOSITORY_URL,
     REPOSITORY_URL,
     DemoFleet,
     HostKind,
@@ -45,13 +46,14 @@ def seconds(values: NDArray[Any], *, known: NDArray[np.bool_] | None = None) -> 
     return instants(values * MICROSECONDS, known=known)
 
 
-def flakes_table(names: list[str]) -> pa.Table:
+def flakes_table(spec: DemoFleet, names: list[str]) -> pa.Table:
     """The flakes, numbered from 1."""
+    url = NEWEST_REPOSITORY_URL if spec.is_newest else REPOSITORY_URL
     return pa.table(
         {
             "id": pa.array(range(1, len(names) + 1), pa.int64()),
             "name": pa.array(names, pa.string()),
-            "repo_url": pa.array([REPOSITORY_URL.format(name) for name in names], pa.string()),
+            "repo_url": pa.array([url.format(name) for name in names], pa.string()),
         }
     )
 

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.analysts import analyst_database
-from assets.exports.duckdb_views import SNAPSHOTS
+from assets.compute.forges import commit_link, comparison_link
+from assets.exports.duckdb_views import LINKS, SNAPSHOTS
 from assets.publishing.layout import ANALYSTS_FILE
 from assets.schemas import (
     DEPLOYMENTS,
@@ -93,6 +94,7 @@ class TestWhatTheViewsHold:
         assert {name for (name,) in names} == {
             *(dataset.name for dataset in PUBLISHED_DATASETS),
             *(f"latest_{dataset.name}" for dataset in SNAPSHOTS),
+            *(f"latest_{dataset.name}_with_links" for dataset in LINKS),
             "view_system_deployment_status",
             "deployment_history_with_end",
         }
@@ -118,6 +120,31 @@ class TestWhatTheViewsHold:
         )
         assert count == expected
         assert dates in ([newest], [], None)
+
+    def test_links_lead_to_the_forge_of_each_flake(
+        self, views: duckdb.DuckDBPyConnection, published: Pipeline
+    ) -> None:
+        templates = {
+            row["flake_id"]: row for row in published.published(FLAKE_DEPLOYMENT_STATUS).to_pylist()
+        }
+        system = published.published(SYSTEM_DEPLOYMENT_STATUS).to_pylist()
+        shown = views.execute(
+            "SELECT hostname, current_commit_url, latest_commit_url, comparison_url "
+            "FROM latest_system_deployment_status_with_links"
+        ).fetchall()
+        links = {hostname: tuple(urls) for hostname, *urls in shown}
+
+        assert links.keys() == {row["hostname"] for row in system}
+        assert any(None not in urls for urls in links.values())
+        for row in system:
+            flake = templates.get(row["flake_id"], {})
+            current, latest = row["current_commit_hash"], row["latest_commit_hash"]
+            own = current if row["unknown_reason"] != "flake_mismatch" else None
+            assert links[row["hostname"]] == (
+                commit_link(flake.get("commit_url_template"), own),
+                commit_link(flake.get("commit_url_template"), latest),
+                comparison_link(flake.get("comparison_url_template"), own, latest),
+            )
 
     def test_the_document_view_is_that_of_postgresql(
         self, views: duckdb.DuckDBPyConnection, published: Pipeline

@@ -213,6 +213,11 @@ class TestChecks:
 
         assert "`no_jump` of `system_deployment_status` failed (WARN): 12 more" in condition.text
 
+    def test_a_feed_is_left_to_the_alert_of_feeds(self) -> None:
+        outcome = succeeded(check(passed=False, name="feeds_current"), check(passed=False))
+        decision = decide_on_runs(NOTHING_ALERTED, [outcome])
+        assert [condition.details["check"] for condition in decision.new] == ["no_jump"]
+
     def test_days_are_told_apart(self) -> None:
         first = decide_on_runs(NOTHING_ALERTED, [of_day(22)])
         second = decide_on_runs(first.alerted, [of_day(23), of_day(22)])

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from assets.compute.flake_status import flake_deployment_status
-from assets.compute.forges import Forge
+from assets.compute.forges import OwnForges
 from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
 from assets.compute.vocabulary import BEHIND_REASONS
@@ -155,7 +155,7 @@ def test_the_pages_of_commits_are_given_where_the_forge_is_known() -> None:
     timeline = index_fleet(fleet_tables(flakes))
     status = system_deployment_status(timeline, instant, instant)
     frame = flake_deployment_status(
-        timeline, status, instant, instant, forges={"git.acme.example": Forge.GITEA}
+        timeline, status, instant, instant, own_forges=OwnForges.read("git.acme.example=gitea")
     )
     rows = {row["flake_id"]: row for row in plain_rows(FLAKE_DEPLOYMENT_STATUS, frame)}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.compute.forges import CommitPages, Forge, commit_pages
+from assets.compute.forges import CommitPages, Forge, OwnForges, commit_pages
 
 
 def _pages(base: str) -> CommitPages:
@@ -107,7 +107,14 @@ def test_where_the_forge_is_not_certain_there_is_no_link(repo_url: str) -> None:
 
 
 def test_what_runs_on_a_host_of_one_s_own_can_be_told() -> None:
-    forges = {"git.example.org": Forge.GITEA}
+    forges = OwnForges.read("git.example.org=gitea, Code.example.org = GitLab,")
+    assert forges.by_host == {"git.example.org": Forge.GITEA, "code.example.org": Forge.GITLAB}
     address = "git+ssh://git@git.example.org/acme/fleet.git"
     assert commit_pages(address, forges) == _pages("https://git.example.org/acme/fleet")
     assert commit_pages("https://github.com/acme/fleet", forges) == GITHUB
+
+
+@pytest.mark.parametrize("text", ["gitea", "git.example.org", "=gitea", "a=cgit", "a b=gitea"])
+def test_what_is_no_host_and_forge_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="github, gitlab, gitea, sourcehut"):
+        OwnForges.read(text)

@@ -20,6 +20,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (variable, value)
         for variable, values in {
             "ALERT_HOURS_BEHIND": ("nan", "inf", "1e400", "1000001", "0", "-1", "week"),
+            "FORGE_HOSTS": ("git.example.org", "a=cgit"),
             "FEED_STALE_HOURS": ("nan", "inf", "1000001", "0", "-1", "two"),
             "ALERT_COMMITS_BEHIND": ("9" * 30, "9" * 5_000, "0", "-1", "1.5", "nan"),
             "EXTRACT_RETRY_SECONDS": ("inf", "nan", "1e308", "0"),
