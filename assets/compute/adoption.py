@@ -57,7 +57,7 @@ def adoption_curves(
     )
     newest = latest[reached["host"]]
     place = commits.count_on_branch[newest] - 1 - reached["age"].to_numpy()
-    commit = np.where(place < 0, NOTHING, commits.on_branch[place])
+    commit = translate(np.maximum(place, NOTHING), commits.on_branch)
     reached = reached.assign(flake=flake[reached["host"]], commit=commit)
     # A flake can have fewer commits than were asked for.
     steps = reached[reached["commit"] >= commits.starts[newest]]
