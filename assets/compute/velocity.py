@@ -65,7 +65,7 @@ def deployment_velocity(measured: pd.DataFrame, flake_status: pd.DataFrame) -> p
         without a row there has no systems. Columns as in `assets.schemas.DEPLOYMENT_VELOCITY`.
     """
     key = ["snapshot_date", "flake_id"]
-    days = measured[measured["snapshot_date"].isin(flake_status["snapshot_date"].unique())]
+    days = measured[measured["snapshot_date"].isin(flake_status["snapshot_date"])]
     rows = days.merge(flake_status[[*key, *_OF_STATUS]], on=key, how="left")
     counts = [name for name in _OF_STATUS if name.startswith("systems_")]
     rows[counts] = rows[counts].fillna(0).astype("int64")
@@ -131,9 +131,9 @@ def measure_velocity(
     measured = pd.concat([each.reindex(cells) for each in measures], axis="columns")
     measured[_COUNTS] = measured[_COUNTS].fillna(0).astype("int64")
     measured = measured.reset_index()
-    measured.insert(0, "snapshot_date", measured["day"].dt.date)
-    measured.insert(1, "flake_id", np.tile(flakes["id"].to_numpy(np.int64), len(windows.ends)))
-    measured.insert(2, "flake_name", pd.concat([flakes["name"]] * len(windows.ends)).array)
+    measured["snapshot_date"] = measured["day"].dt.date
+    measured["flake_id"] = np.tile(flakes["id"].to_numpy(np.int64), len(windows.ends))
+    measured["flake_name"] = pd.concat([flakes["name"]] * len(windows.ends)).array
     measured["snapshot_at"] = measured["day"].map(windows.ends)
     return measured.drop(columns=_CELL)
 

@@ -329,3 +329,28 @@ def test_ten_events_of_a_host_on_a_day_are_flapping(
     )
     # Only what had happened by then counts.
     assert not any(row["is_flapping"] for row in reading(fleet, at(3, 22.9)))
+
+
+@READINGS
+def test_events_at_one_instant_are_in_the_order_of_their_hosts(reading: Reading) -> None:
+    hosts = [f"host-{number:02}" for number in range(40)]
+    instant = at(3, 12)
+    reported = (state(n, "/p3", instant, hostname=host) for n, host in enumerate(reversed(hosts)))
+    fleet = replace(USUAL, system_states=tuple(reported))
+
+    assert told(reading(fleet, LATER), "hostname") == [(host,) for host in hosts]
+
+
+@READINGS
+def test_today_a_commit_dated_later_today_is_not_included(reading: Reading) -> None:
+    # The clocks of the committers of c6 and c7 run fast, and nobody saw c6 by noon.
+    fleet = running(("/p2", at(2, 1)), ("/p7", at(3, 11)))
+    fleet = replace(
+        fleet,
+        commits=(*COMMITS, commit(6, at(3, 13)), commit(7, at(3, 14))),
+        derivations=(*fleet.derivations, nixos(17, 7, "/p7")),
+    )
+
+    # c3 and, as it runs, c7.
+    assert reading(fleet, at(3, 12))[-1]["commits_included"] == 2
+    assert reading(fleet, at(4))[-1]["commits_included"] == 3
