@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from assets.compute.encoding import NOTHING, instant_microseconds, instants, translate
+from assets.compute.encoding import instant_microseconds, instants, translate
 from assets.compute.running_commits import PIECES_AT_ONCE
 from assets.compute.status import systems_by_host
 from assets.compute.timeline import FleetTimeline
@@ -43,7 +43,7 @@ def adoption_curves(
         host, commit = pieces["host"].to_numpy(), pieces["commit"].to_numpy()
         # A commit is reached with the first run of it or of a later one; age 0 is the newest.
         age = np.maximum(latest[host] - commit, 0)
-        is_own = (latest[host] != NOTHING) & (flake[host] == commits.flake[commit])
+        is_own = flake[host] == commits.flake[commit]
         newest = pieces.assign(age=age)[is_own & (age < newest_commits)]
         first_runs.append(newest.groupby(["host", "age"], as_index=False)["start"].min())
     first_run = pd.concat(first_runs)
@@ -56,7 +56,7 @@ def adoption_curves(
     )
     newest = latest[reached["host"]]
     reached = reached.assign(flake=flake[reached["host"]], commit=newest - reached["age"])
-    # A flake can have fewer commits than were asked for.
+    # A flake can have fewer visible commits than were asked for, or none.
     steps = reached[reached["commit"] >= commits.starts[newest]]
     steps = steps.sort_values(["flake", "age", "start"])
     steps["hosts_reached"] = steps.groupby("commit").cumcount() + 1
