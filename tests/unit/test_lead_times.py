@@ -10,7 +10,7 @@ from tests.plain_reading.rows import Fleet
 from tests.unit.velocity_cases import HOUR
 
 
-@pytest.mark.parametrize("pairs_at_once", range(1, 9))
+@pytest.mark.parametrize("pairs_at_once", [1, 6, 11, 12, 13])
 def test_how_many_pairs_are_listed_at_once_changes_no_quantile(pairs_at_once: int) -> None:
     # Both hosts skip from the first to the last of seven commits, made hour by hour; `db` does it
     # twice, and brings nothing new with the second upgrade.
