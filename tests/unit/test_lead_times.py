@@ -10,32 +10,38 @@ from tests.plain_reading.rows import Fleet
 from tests.unit.velocity_cases import HOUR
 
 
-@pytest.mark.parametrize("pairs_at_once", [1, 6, 11, 12, 13])
+@pytest.mark.parametrize("pairs_at_once", [1, 4, 6, 11, 12, 13, 16])
 def test_how_many_pairs_are_listed_at_once_changes_no_quantile(pairs_at_once: int) -> None:
-    # Both hosts skip from the first to the last of seven commits, made hour by hour; `db` does it
-    # twice, and brings nothing new with the second upgrade.
-    there_and_back = ((0, at(1)), (6, at(2)), (0, at(2, 1)), (6, at(2, 2)))
+    # On day 2 both hosts skip from the first to the last of seven commits, made hour by hour; `db`
+    # does it twice, and brings nothing new with the second upgrade. On day 3 both skip one commit.
+    walks = {
+        "web": ((0, at(1)), (6, at(2)), (8, at(3))),
+        "db": ((0, at(1)), (6, at(2)), (0, at(2, 1)), (6, at(2, 2)), (8, at(3))),
+    }
+    steps = [(host, *step) for host, walk in walks.items() for step in walk]
     fleet = Fleet(
         flakes=(flake(),),
-        commits=tuple(commit(number, at(0, number)) for number in range(7)),
-        derivations=(nixos(1, 0, "/0"), nixos(2, 6, "/6")),
+        commits=(
+            *(commit(number, at(0, number)) for number in range(7)),
+            commit(7, at(2, 12)),
+            commit(8, at(2, 13)),
+        ),
+        derivations=tuple(nixos(number, number, f"/{number}") for number in (0, 6, 8)),
         systems=(system("db"), system("web")),
-        system_states=(
-            state(1, "/0", at(1)),
-            state(2, "/6", at(2)),
-            *(
-                state(number, f"/{commit_id}", when, hostname="db")
-                for number, (commit_id, when) in enumerate(there_and_back, start=3)
-            ),
+        system_states=tuple(
+            state(number, f"/{commit_id}", when, hostname=host)
+            for number, (host, commit_id, when) in enumerate(steps)
         ),
     )
     tables = fleet_tables(fleet)
+    days = [pd.Timestamp(at(day)) for day in (3, 4)]
 
-    [day] = measure_velocity(
-        tables, index_fleet(tables), [pd.Timestamp(at(3))], pairs_at_once=pairs_at_once
-    ).to_dict("records")
+    measured = measure_velocity(tables, index_fleet(tables), days, pairs_at_once=pairs_at_once)
 
-    assert day["change_lead_time_count"] == 12
-    quantiles = [day[f"change_lead_time_p{percent}_seconds"] for percent in (50, 75, 90)]
-    # Twice 42 to 47 hours, in order: the ranks 5.5, 8.25 and 9.9 from 0.
-    assert quantiles == pytest.approx([44.5 * HOUR, 46 * HOUR, 46.9 * HOUR])
+    assert measured["change_lead_time_count"].tolist() == [12, 4]
+    hours = [
+        (measured[f"change_lead_time_p{percent}_seconds"] / HOUR).tolist()
+        for percent in (50, 75, 90)
+    ]
+    # Twice 42 to 47 hours: the ranks 5.5, 8.25 and 9.9 from 0; and twice 11 and 12 hours.
+    assert hours == [pytest.approx(each) for each in ([44.5, 11.5], [46, 12], [46.9, 12])]
