@@ -16,7 +16,6 @@ from assets.compute.deployment_events import before, commits_included
 from assets.compute.encoding import (
     MICROSECONDS_PER_HOUR,
     MICROSECONDS_PER_SECOND,
-    NOTHING,
     in_microseconds,
 )
 from assets.compute.first_deployments import build_times, first_deployments
@@ -143,8 +142,7 @@ def _count(windows: DayWindows, commits: pd.DataFrame, instant: str, name: str) 
 
 
 def _flapping(events: pd.DataFrame, windows: DayWindows) -> pd.DataFrame:
-    flapping = events[events["is_flapping"] & (events["commit"] != NOTHING)]
-    return _count(windows, flapping, "deployed_at", "flapping_deployments")
+    return _count(windows, events[events["is_flapping"]], "deployed_at", "flapping_deployments")
 
 
 def _deployment_measures(
@@ -164,7 +162,7 @@ def _deployment_measures(
             deployed_host=events["host"].where(is_deployment),
             outage=outage.where(is_recovery),
             ended_at=after["deployed_at"],
-        )[(events["commit"] != NOTHING) & ~events["is_flapping"]],
+        )[~events["is_flapping"]],
         "deployed_at",
     )
     # A deployment counts as failed on its own day, and only once that is known.

@@ -16,7 +16,7 @@ def test_how_many_pairs_are_listed_at_once_changes_no_quantile(pairs_at_once: in
     # does it twice, and brings nothing new with the second upgrade. On day 3 both skip one commit.
     walks = {
         "web": ((0, at(1)), (6, at(2)), (8, at(3))),
-        "db": ((0, at(1)), (6, at(2)), (0, at(2, 1)), (6, at(2, 2)), (8, at(3))),
+        "db": ((0, at(1)), (6, at(2)), (0, at(2, 1)), (6, at(2, 2)), (8, at(3, 2))),
     }
     steps = [(host, *step) for host, walk in walks.items() for step in walk]
     fleet = Fleet(
@@ -43,5 +43,30 @@ def test_how_many_pairs_are_listed_at_once_changes_no_quantile(pairs_at_once: in
         (measured[f"change_lead_time_p{percent}_seconds"] / HOUR).tolist()
         for percent in (50, 75, 90)
     ]
-    # Twice 42 to 47 hours: the ranks 5.5, 8.25 and 9.9 from 0; and twice 11 and 12 hours.
-    assert hours == [pytest.approx(each) for each in ([44.5, 11.5], [46, 12], [46.9, 12])]
+    # Twice 42 to 47 hours: the ranks 5.5, 8.25 and 9.9 from 0; and 11 to 14 hours.
+    assert hours == [pytest.approx(each) for each in ([44.5, 12.5], [46, 13.25], [46.9, 13.7])]
+
+
+@pytest.mark.parametrize("pairs_at_once", [1, 2])
+def test_what_takes_no_time_takes_none_at_any_bound(pairs_at_once: int) -> None:
+    hosts = ("db", "web")
+    fleet = Fleet(
+        flakes=(flake(),),
+        commits=(commit(1, at(0)), commit(2, at(2))),
+        derivations=(nixos(1, 1, "/1"), nixos(2, 2, "/2")),
+        systems=tuple(system(host) for host in hosts),
+        system_states=tuple(
+            state(number, path, when, hostname=host)
+            for number, (host, path, when) in enumerate(
+                (host, *step) for host in hosts for step in (("/1", at(1)), ("/2", at(2)))
+            )
+        ),
+    )
+    tables = fleet_tables(fleet)
+
+    measured = measure_velocity(
+        tables, index_fleet(tables), [pd.Timestamp(at(3))], pairs_at_once=pairs_at_once
+    )
+
+    assert measured["change_lead_time_count"].tolist() == [2]
+    assert measured["change_lead_time_p50_seconds"].tolist() == [0.0]
