@@ -13,6 +13,7 @@ import pytest
 
 from assets.compute.deployments import deployments
 from assets.compute.timeline import index_fleet
+from assets.publishing.conformity import to_arrow
 from assets.schemas import DEPLOYMENTS
 from tests.fleets import at, commit, flake, fleet_tables, nixos, plain_rows, state, system
 from tests.plain_reading import deployments as plain_reading
@@ -354,3 +355,45 @@ def test_today_a_commit_dated_later_today_is_not_included(reading: Reading) -> N
     # c3 and, as it runs, c7.
     assert reading(fleet, at(3, 12))[-1]["commits_included"] == 2
     assert reading(fleet, at(4))[-1]["commits_included"] == 3
+
+
+@READINGS
+def test_from_one_commit_of_the_future_to_the_next(reading: Reading) -> None:
+    fleet = running(("/p2", at(2, 1)), ("/p6", at(3, 1)), ("/p7", at(3, 2)))
+    fleet = replace(
+        fleet,
+        commits=(*COMMITS, commit(6, at(6)), commit(7, at(7))),
+        derivations=(*fleet.derivations, nixos(17, 6, "/p6"), nixos(18, 7, "/p7")),
+    )
+
+    # c3 and, as it runs, c6; then c7 alone.
+    assert told(reading(fleet, at(4)), "commits_included") == [(None,), (2,), (1,)]
+
+
+@READINGS
+def test_each_host_is_known_by_its_own_registration(reading: Reading) -> None:
+    fleet = replace(
+        USUAL,
+        derivations=(*USUAL.derivations, nixos(20, 5, "/p2")),
+        systems=(system("app", flake_id=2), system("web")),
+        system_states=(
+            state(1, "/p1", at(1, 1), hostname="app"),
+            state(2, "/p2", at(3, 1), hostname="app"),
+            state(3, "/p1", at(1, 1)),
+            state(4, "/p2", at(3, 1)),
+        ),
+    )
+
+    assert told(reading(fleet, LATER), "hostname", "commit_hash") == [
+        ("app", "c1"),
+        ("web", "c1"),
+        ("app", "c5"),
+        ("web", "c2"),
+    ]
+
+
+def test_events_are_published_as_they_are_computed() -> None:
+    fleet = running(("/elsewhere", at(1)), ("/p1", at(1, 1)), ("/p3", at(3, 1)))
+    frame = deployments(index_fleet(fleet_tables(fleet)), pd.Timestamp(LATER))
+
+    assert to_arrow(DEPLOYMENTS, frame).to_pylist() == computed(fleet, LATER)

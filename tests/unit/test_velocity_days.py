@@ -1,6 +1,7 @@
 """Velocity of several days: measured together as each alone, and joined with what is published."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import pandas as pd
@@ -10,7 +11,7 @@ from assets.compute.flake_status import flake_deployment_status
 from assets.compute.status import system_deployment_status
 from assets.compute.timeline import index_fleet
 from assets.compute.velocity import deployment_velocity, measure_velocity
-from tests.fleets import at, commit, flake, fleet_tables, nixos, system
+from tests.fleets import BUILD_STATUSES, at, commit, flake, fleet_tables, nixos, system
 from tests.plain_reading.rows import Fleet
 from tests.unit.velocity_cases import DAYS, HOUR, Days, builds, deployed
 
@@ -105,3 +106,41 @@ def test_a_flake_that_no_status_snapshot_has_is_without_systems() -> None:
     assert velocity["systems_total"].tolist() == [1, 0]
     assert velocity["systems_behind"].tolist() == [1, 0]
     assert velocity["commits_behind_p50"].isna().tolist() == [False, True]
+
+
+@DAYS
+def test_a_commit_is_reached_first_by_whoever_reaches_it_or_a_later_one_first(days: Days) -> None:
+    fleet = fleet_of(
+        ("web", 1, at(1)), ("web", 3, at(2, 1)), ("web", 1, at(3, 1)), ("web", 2, at(3, 2))
+    )
+
+    assert days(fleet, at(3))[0]["commits_first_deployed"] == 2
+    assert days(fleet, at(4))[0]["commits_first_deployed"] == 0
+
+
+@DAYS
+def test_of_hosts_that_reach_a_commit_at_one_instant_the_first_by_name_counts(days: Days) -> None:
+    hosts = [f"host-{number:02}" for number in range(40)]
+    instant = at(2, 1)
+    fleet = fleet_of(
+        *((host, 1, at(1)) for host in hosts[1:]), *((host, 2, instant) for host in hosts)
+    )
+    fleet = replace(
+        fleet,
+        derivations=tuple(replace(each, completed_at=at(1, 1)) for each in fleet.derivations),
+        derivation_statuses=BUILD_STATUSES,
+    )
+
+    # It had never reported before: what it runs says nothing of how long a deployment took.
+    assert days(fleet, at(3))[0]["built_to_first_host_count"] == 0
+    named_last = replace(
+        fleet,
+        systems=tuple(
+            replace(each, hostname=each.hostname.replace("-00", "-99")) for each in fleet.systems
+        ),
+        system_states=tuple(
+            replace(each, hostname=each.hostname.replace("-00", "-99"))
+            for each in fleet.system_states
+        ),
+    )
+    assert days(named_last, at(3))[0]["built_to_first_host_count"] == 1
