@@ -70,8 +70,9 @@ def test_a_curve_keeps_the_first_time_that_a_system_ran_its_commit_or_a_later_on
             state(5, "/7", at(8, 5)),
             state(6, "/11", at(8, 1), hostname="db"),
             state(7, "/12", at(8, 6), hostname="db"),
-            # Of another flake than its own.
+            # Of another flake than their own.
             state(8, "/7", at(8, 0.5), hostname="db"),
+            state(9, "/11", at(8, 0.5)),
         ),
     )
     instant = pd.Timestamp(at(9))
