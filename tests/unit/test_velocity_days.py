@@ -144,3 +144,27 @@ def test_of_hosts_that_reach_a_commit_at_one_instant_the_first_by_name_counts(da
         ),
     )
     assert days(named_last, at(3))[0]["built_to_first_host_count"] == 1
+
+
+@DAYS
+def test_a_commit_of_the_future_counts_once_it_is_deployed_itself(days: Days) -> None:
+    fleet = fleet_of(
+        ("web", 1, at(1)),
+        ("web", 3, at(2, 1)),
+        ("db", 1, at(1)),
+        ("db", 2, at(3, 1)),
+        ("db", 1, at(3, 2)),
+        ("db", 2, at(4, 1)),
+    )
+    made_later = {2: at(6), 3: at(7)}
+    fleet = replace(
+        fleet,
+        commits=tuple(
+            replace(each, commit_timestamp=made_later.get(each.id, each.commit_timestamp))
+            for each in fleet.commits
+        ),
+    )
+
+    # c2 was passed with c3 on the day before, when nobody could know of it.
+    first_deployed = [days(fleet, at(day))[0]["commits_first_deployed"] for day in (3, 4, 5)]
+    assert first_deployed == [1, 1, 0]
