@@ -25,7 +25,7 @@ class DayWindows:
         Raises:
             ValueError: there is no snapshot, two are of one day, or they are not in order.
         """
-        ends = pd.DatetimeIndex(list(snapshots_at)).as_unit("us").tz_convert("UTC")
+        ends = pd.to_datetime(list(snapshots_at), utc=True).as_unit("us")
         starts = (ends - pd.Timedelta(1, "us")).floor("D")
         if not len(ends) or not starts.is_monotonic_increasing or not starts.is_unique:
             raise ValueError("Give one snapshot_at a day, in order, at least one.")

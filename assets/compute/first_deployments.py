@@ -47,12 +47,12 @@ def build_times(tables: FleetTables, commits: CommitOrder) -> "pd.Series[Any]":
 
     Returns:
         By position, the earliest `completed_at` of the commit's built `nixos` derivations; commits
-        without one are left out.
+        without one are left out or null.
     """
     built = tables.derivations[["commit_id", "status_id", "completed_at"]]
     is_nixos = tables.derivations["derivation_type"] == "nixos"
     is_built = built["status_id"].isin(tables.built_status_ids)
-    built = built[is_nixos & is_built & built["completed_at"].notna()]
+    built = built[is_nixos & is_built]
     position = commits.positions(built["commit_id"])
     built = built.assign(position=position)[position != NOTHING]
     first: pd.Series[Any] = built.groupby("position")["completed_at"].min()

@@ -41,5 +41,4 @@ def quiet_flakes(timeline: FleetTimeline, snapshot_at: pd.Timestamp) -> pd.DataF
         quiet.drop(columns="commits")
         .astype({"flake_id": "int64"})
         .sort_values("age_hours", ascending=False)
-        .reset_index(drop=True)
     )

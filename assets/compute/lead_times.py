@@ -83,7 +83,8 @@ class LivePairs:
     def _bisect(self, upgrades: pd.DataFrame, size: int, share: float) -> float:
         below, weight = divmod(share * (size - 1), 1)
         shorter = self._select(upgrades, int(below))
-        longer = self._select(upgrades, min(int(below) + 1, size - 1))
+        # Where there is no longer one the weight is 0.
+        longer = self._select(upgrades, int(below) + 1)
         return shorter + (longer - shorter) * weight
 
     def _select(self, upgrades: pd.DataFrame, rank: int) -> int:

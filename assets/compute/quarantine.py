@@ -236,7 +236,7 @@ def _undecodable(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[tuple[int
 
 def _missing(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[tuple[int, str]]:
     for field in schema:
-        if not field.nullable and batch.column(field.name).null_count:
+        if not field.nullable:
             for row in _rows(pc.is_null(batch.column(field.name))):
                 yield row, field.name
 

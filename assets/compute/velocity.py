@@ -16,7 +16,6 @@ from assets.compute.deployment_events import before, commits_included
 from assets.compute.encoding import (
     MICROSECONDS_PER_HOUR,
     MICROSECONDS_PER_SECOND,
-    NOTHING,
     in_microseconds,
 )
 from assets.compute.first_deployments import build_times, first_deployments
@@ -66,7 +65,7 @@ def deployment_velocity(measured: pd.DataFrame, flake_status: pd.DataFrame) -> p
         without a row there has no systems. Columns as in `assets.schemas.DEPLOYMENT_VELOCITY`.
     """
     key = ["snapshot_date", "flake_id"]
-    days = measured[measured["snapshot_date"].isin(flake_status["snapshot_date"].unique())]
+    days = measured[measured["snapshot_date"].isin(flake_status["snapshot_date"])]
     rows = days.merge(flake_status[[*key, *_OF_STATUS]], on=key, how="left")
     counts = [name for name in _OF_STATUS if name.startswith("systems_")]
     rows[counts] = rows[counts].fillna(0).astype("int64")
@@ -138,9 +137,9 @@ def measure_velocity(
     measured = pd.concat([each.reindex(cells) for each in measures], axis="columns")
     measured[_COUNTS] = measured[_COUNTS].fillna(0).astype("int64")
     measured = measured.reset_index()
-    measured.insert(0, "snapshot_date", measured["day"].dt.date)
-    measured.insert(1, "flake_id", np.tile(flakes["id"].to_numpy(np.int64), len(windows.ends)))
-    measured.insert(2, "flake_name", pd.concat([flakes["name"]] * len(windows.ends)).array)
+    measured["snapshot_date"] = measured["day"].dt.date
+    measured["flake_id"] = np.tile(flakes["id"].to_numpy(np.int64), len(windows.ends))
+    measured["flake_name"] = pd.concat([flakes["name"]] * len(windows.ends)).array
     measured["snapshot_at"] = measured["day"].map(windows.ends)
     return measured.drop(columns=_CELL)
 
@@ -150,8 +149,7 @@ def _count(windows: DayWindows, commits: pd.DataFrame, instant: str, name: str) 
 
 
 def _flapping(events: pd.DataFrame, windows: DayWindows) -> pd.DataFrame:
-    flapping = events[events["is_flapping"] & (events["commit"] != NOTHING)]
-    return _count(windows, flapping, "deployed_at", "flapping_deployments")
+    return _count(windows, events[events["is_flapping"]], "deployed_at", "flapping_deployments")
 
 
 def _deployment_measures(
@@ -171,7 +169,7 @@ def _deployment_measures(
             deployed_host=events["host"].where(is_deployment),
             outage=outage.where(is_recovery),
             ended_at=after["deployed_at"],
-        )[(events["commit"] != NOTHING) & ~events["is_flapping"]],
+        )[~events["is_flapping"]],
         "deployed_at",
     )
     # A deployment counts as failed on its own day, and only once that is known.

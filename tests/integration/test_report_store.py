@@ -247,7 +247,9 @@ def test_a_closed_day_is_not_replaced_by_less(store: ReportStore) -> None:
     assert close_day(store, few, extracted_at=read_at(9)).outcome is Outcome.PUBLISHED
 
 
-@pytest.mark.parametrize("damage", ["cut short", "in its pages", "no Parquet", "not ours"])
+@pytest.mark.parametrize(
+    "damage", ["cut short", "in its pages", "no Parquet", "not ours", "dated by a word"]
+)
 def test_a_file_that_nobody_can_use_is_replaced(store: ReportStore, damage: str) -> None:
     path = close_day(store, 1, extracted_at=read_at(9)).path
     if damage == "cut short":
@@ -260,6 +262,9 @@ def test_a_file_that_nobody_can_use_is_replaced(store: ReportStore, damage: str)
         path.write_bytes(content[:at] + b"\xff" * size + content[at + size :])
     elif damage == "no Parquet":
         path.write_bytes(b"")
+    elif damage == "dated by a word":
+        said = {"snapshot_at": "today", "extracted_at": "today"}
+        pq.write_table(versions_table(1).replace_schema_metadata(said), path)
     else:
         pq.write_table(versions_table(1), path)
 

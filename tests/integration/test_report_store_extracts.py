@@ -143,6 +143,16 @@ def test_what_is_not_what_the_dataset_says_is_not_staged(store: ReportStore) -> 
         writer.write(FLAKES, iter([without_name]))
 
 
+def test_a_key_that_occurs_again_is_the_extraction_s_to_find(store: ReportStore) -> None:
+    [batch] = of_flakes(3)
+    twice = pa.Table.from_batches([batch, batch]).combine_chunks().to_batches()
+    with store.new_extract("run-1") as writer:
+        writer.write(FLAKES, iter(twice))
+        writer.complete(summary(NOON))
+
+    assert store.extract_for_run(["run-1"]).table("flakes").num_rows == 6
+
+
 def test_a_run_finds_its_own_extract_then_that_of_the_run_it_repeats_then_the_newest(
     store: ReportStore,
 ) -> None:

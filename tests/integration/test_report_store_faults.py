@@ -268,6 +268,29 @@ def test_a_file_where_the_extracts_must_be_is_named(store: ReportStore, path: st
         stage_extract(store, 1)
 
 
+def test_a_disk_that_can_t_be_read_is_not_taken_for_a_damaged_file(store: ReportStore) -> None:
+    # Every read of this file fails, with a number: a loopback device has no speed.
+    unreadable = Path("/sys/class/net/lo/speed")
+    try:
+        unreadable.read_bytes()
+    except OSError as error:
+        reason = error.strerror or ""
+    else:
+        pytest.skip("no file is known here of which every read fails")
+    path = publish_version(store, 1).path
+    path.unlink()
+    path.symlink_to(unreadable)
+
+    for use in (
+        lambda: store.read(VERSIONS, DAY),
+        lambda: store.describe(VERSIONS, DAY),
+        lambda: publish_version(store, 2),
+    ):
+        with pytest.raises(ReportStoreError, match=reason):
+            use()
+    assert path.readlink() == unreadable
+
+
 def test_a_folder_where_a_file_must_be_is_named(store: ReportStore) -> None:
     partition_file(store.root).mkdir(parents=True)
 

@@ -196,6 +196,20 @@ def test_a_deactivated_host_never_counts(days: Days) -> None:
 
 
 @DAYS
+def test_a_host_whose_registration_cant_be_used_is_of_no_flake(days: Days) -> None:
+    reported = state(9, "/db-1", at(1, 7), hostname="db")
+    fleet = replace(
+        INFRA,
+        system_states=(*INFRA.system_states, reported),
+        unusable_hostnames=("db",),
+    )
+
+    (row,) = days(fleet, at(3))
+
+    assert_told(row, {"host_hours": 24.0, "up_to_date_share": 1.0, "systems_total": 1})
+
+
+@DAYS
 def test_a_commit_that_changes_nothing_on_the_host(days: Days) -> None:
     same_output = (nixos(1, 1, "/web-1"), nixos(2, 2, "/web-1"), nixos(3, 3, "/web-3"))
     fleet = replace(

@@ -13,6 +13,7 @@ import pytest
 
 from assets.compute.deployments import deployments
 from assets.compute.timeline import index_fleet
+from assets.publishing.conformity import to_arrow
 from assets.schemas import DEPLOYMENTS
 from tests.fleets import at, commit, flake, fleet_tables, nixos, plain_rows, state, system
 from tests.plain_reading import deployments as plain_reading
@@ -329,3 +330,70 @@ def test_ten_events_of_a_host_on_a_day_are_flapping(
     )
     # Only what had happened by then counts.
     assert not any(row["is_flapping"] for row in reading(fleet, at(3, 22.9)))
+
+
+@READINGS
+def test_events_at_one_instant_are_in_the_order_of_their_hosts(reading: Reading) -> None:
+    hosts = [f"host-{number:02}" for number in range(40)]
+    instant = at(3, 12)
+    reported = (state(n, "/p3", instant, hostname=host) for n, host in enumerate(reversed(hosts)))
+    fleet = replace(USUAL, system_states=tuple(reported))
+
+    assert told(reading(fleet, LATER), "hostname") == [(host,) for host in hosts]
+
+
+@READINGS
+def test_today_a_commit_dated_later_today_is_not_included(reading: Reading) -> None:
+    # The clocks of the committers of c6 and c7 run fast, and nobody saw c6 by noon.
+    fleet = running(("/p2", at(2, 1)), ("/p7", at(3, 11)))
+    fleet = replace(
+        fleet,
+        commits=(*COMMITS, commit(6, at(3, 13)), commit(7, at(3, 14))),
+        derivations=(*fleet.derivations, nixos(17, 7, "/p7")),
+    )
+
+    # c3 and, as it runs, c7.
+    assert reading(fleet, at(3, 12))[-1]["commits_included"] == 2
+    assert reading(fleet, at(4))[-1]["commits_included"] == 3
+
+
+@READINGS
+def test_from_one_commit_of_the_future_to_the_next(reading: Reading) -> None:
+    fleet = running(("/p2", at(2, 1)), ("/p6", at(3, 1)), ("/p7", at(3, 2)))
+    fleet = replace(
+        fleet,
+        commits=(*COMMITS, commit(6, at(6)), commit(7, at(7))),
+        derivations=(*fleet.derivations, nixos(17, 6, "/p6"), nixos(18, 7, "/p7")),
+    )
+
+    # c3 and, as it runs, c6; then c7 alone.
+    assert told(reading(fleet, at(4)), "commits_included") == [(None,), (2,), (1,)]
+
+
+@READINGS
+def test_each_host_is_known_by_its_own_registration(reading: Reading) -> None:
+    fleet = replace(
+        USUAL,
+        derivations=(*USUAL.derivations, nixos(20, 5, "/p2")),
+        systems=(system("app", flake_id=2), system("web")),
+        system_states=(
+            state(1, "/p1", at(1, 1), hostname="app"),
+            state(2, "/p2", at(3, 1), hostname="app"),
+            state(3, "/p1", at(1, 1)),
+            state(4, "/p2", at(3, 1)),
+        ),
+    )
+
+    assert told(reading(fleet, LATER), "hostname", "commit_hash") == [
+        ("app", "c1"),
+        ("web", "c1"),
+        ("app", "c5"),
+        ("web", "c2"),
+    ]
+
+
+def test_events_are_published_as_they_are_computed() -> None:
+    fleet = running(("/elsewhere", at(1)), ("/p1", at(1, 1)), ("/p3", at(3, 1)))
+    frame = deployments(index_fleet(fleet_tables(fleet)), pd.Timestamp(LATER))
+
+    assert to_arrow(DEPLOYMENTS, frame).to_pylist() == computed(fleet, LATER)

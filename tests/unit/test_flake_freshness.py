@@ -37,9 +37,13 @@ def _timeline(hours_of_commits: dict[str, list[int]]) -> FleetTimeline:
     )
 
 
-def _quiet_at(hour: int, hours_of_commits: dict[str, list[int]]) -> list[str]:
+def _rows_at(hour: int, hours_of_commits: dict[str, list[int]]) -> pd.DataFrame:
     at = pd.Timestamp(START + dt.timedelta(hours=hour))
-    return list(quiet_flakes(_timeline(hours_of_commits), at)["flake_name"])
+    return quiet_flakes(_timeline(hours_of_commits), at)
+
+
+def _quiet_at(hour: int, hours_of_commits: dict[str, list[int]]) -> list[str]:
+    return list(_rows_at(hour, hours_of_commits)["flake_name"])
 
 
 def test_a_flake_is_quiet_after_a_week_and_five_usual_gaps() -> None:
@@ -64,3 +68,11 @@ def test_a_commit_that_is_not_visible_yet_does_not_make_a_flake_fresh() -> None:
 
 def test_the_quietest_flake_comes_first() -> None:
     assert _quiet_at(2000, {"a": [10, 11, 12, 13, 14], "b": [0, 1, 2, 3, 4]}) == ["b", "a"]
+
+
+def test_a_quiet_flake_is_told_with_its_age_and_its_rhythm() -> None:
+    rows = _rows_at(2000, {"fresh": [2000], "quiet": [0, 24, 48, 72, 96]})
+
+    assert rows.to_dict("records") == [
+        {"flake_id": 2, "flake_name": "quiet", "age_hours": 1904.0, "usual_gap_hours": 24.0}
+    ]

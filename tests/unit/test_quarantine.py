@@ -91,11 +91,12 @@ def as_read(dataset: Dataset, rows: list[dict[str, Any]]) -> pa.RecordBatch:
 
 
 def sort(dataset: Dataset, *rows: dict[str, Any]) -> SortedBatch:
+    paths = ("deployed_path", "derivation_path", "store_path")
     return sort_batch(
         as_read(dataset, list(rows)),
         dataset.arrow_schema,
         key=dataset.key,
-        paths=("deployed_path",) if dataset == SYSTEM_STATES else (),
+        paths=[name for name in paths if name in dataset.column_names],
         dispensable=("completed_at", "expected_store_path", "last_sync_error"),
         excerpts={"last_sync_error": 300},
     )
@@ -164,6 +165,26 @@ def test_the_longest_hostname_counts_characters_not_bytes() -> None:
     assert parted.unusable == []
 
 
+@pytest.mark.parametrize(("longest", "column"), [(253, "hostname"), (4096, "deployed_path")])
+def test_a_text_has_its_longest_length(longest: int, column: str) -> None:
+    parted = sort(
+        SYSTEM_STATES,
+        state(1, **{column: "x" * longest}),
+        state(2, **{column: "x" * (longest + 1)}),
+    )
+
+    assert parted.usable.column("id").to_pylist() == [1]
+    assert [row.column for row in parted.unusable] == [column]
+
+
+def test_a_fault_elsewhere_in_the_row_of_the_longest_hostname_names_the_host() -> None:
+    longest = "h" * LONGEST_HOSTNAME
+
+    [row] = sort(SYSTEM_STATES, state(1, hostname=longest, deployed_path=None)).unusable
+
+    assert row.hostname == longest
+
+
 def test_the_longest_path_counts_bytes() -> None:
     parted = sort(SYSTEM_STATES, state(1, deployed_path="/" * LONGEST_PATH))
 
@@ -208,6 +229,22 @@ def test_nullable_columns_may_be_null() -> None:
     assert sort(SYSTEMS, system(1)).unusable == []
 
 
+def test_a_path_that_may_be_null_is_not_too_long() -> None:
+    parted = sort(
+        DERIVATIONS,
+        derivation(1),
+        derivation(2, store_path=LONG_PATH),
+    )
+
+    assert parted.usable.column("id").to_pylist() == [1]
+
+
+def test_a_fault_of_a_table_without_hostnames_is_of_no_host() -> None:
+    [row] = sort(DERIVATIONS, derivation(1, status_id=None)).unusable
+
+    assert (row.column, row.hostname) == ("status_id", None)
+
+
 def test_a_system_registered_at_infinity_is_unusable() -> None:
     parted = sort(SYSTEMS, system(1, created_at__raw="infinity"))
 
@@ -224,6 +261,31 @@ def test_a_dispensable_instant_costs_its_value_not_its_row() -> None:
     assert parted.unusable == []
     assert parted.usable.column("completed_at").to_pylist() == [NOON, None]
     assert parted.cleared == {"completed_at": 1}
+
+
+def test_every_instant_out_of_range_is_looked_at() -> None:
+    at_infinity = {
+        "id": 1,
+        "seen_at": None,
+        "seen_at" + RAW_SUFFIX: "infinity",
+        "built_at": None,
+        "built_at" + RAW_SUFFIX: "infinity",
+        "made_at": None,
+        "made_at" + RAW_SUFFIX: "infinity",
+    }
+    instant = pa.timestamp("us", "UTC")
+    schema = pa.schema(
+        [
+            pa.field("id", pa.int64()),
+            *(pa.field(name, instant) for name in ("seen_at", "built_at", "made_at")),
+        ]
+    )
+    batch = pa.RecordBatch.from_pylist([at_infinity])
+
+    parted = sort_batch(batch, schema, key="id", dispensable=("seen_at", "built_at"))
+
+    assert parted.cleared == {"seen_at": 1, "built_at": 1}
+    assert [row.column for row in parted.unusable] == ["made_at"]
 
 
 # Pieces of every kind of valid and invalid UTF-8: cut, overlong, surrogate, too far.

@@ -25,6 +25,7 @@ BUILT_LATER = (
     nixos(3, 2, "/db-2", name="db", completed_at=at(2, 8.25)),
     nixos(4, 2, "/app-2", name="app", completed_at=at(2, 8.125), status_id=FAILED),
     nixos(5, 3, "/web-3", completed_at=at(2, 13)),
+    nixos(6, 3, "/tool-3", name="tool", completed_at=at(2, 12.25), derivation_type="package"),
 )
 STAGED = replace(INFRA, derivations=BUILT_LATER, derivation_statuses=BUILD_STATUSES)
 
