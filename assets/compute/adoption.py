@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from assets.compute.encoding import instant_microseconds, instants, translate
+from assets.compute.encoding import NOTHING, instant_microseconds, instants, translate
 from assets.compute.running_commits import PIECES_AT_ONCE
 from assets.compute.status import systems_by_host
 from assets.compute.timeline import FleetTimeline

@@ -54,7 +54,7 @@ REASONS: Mapping[str, str] = {
     "build_failed": "The build of the latest commit for it failed",
     "not_built": "The latest commit is evaluated for it, but not built yet",
     "not_in_flake": "The latest commit has no configuration for it any more",
-    "not_known": "What would tell why is not recorded",
+    "not_known": "Why is not recorded",
 }
 """`behind_reason` in words, of one system."""
 

@@ -105,7 +105,7 @@ def _side_by_side(status: pd.DataFrame, previous_status: pd.DataFrame) -> pd.Dat
     )
     # An outer merge orders by key; triage order is that of the snapshots, the vanished last.
     order = pd.Series(range(len(status)), index=status["hostname"])
-    both = both.iloc[both["hostname"].map(order).argsort(kind="stable")]
+    both = both.iloc[both["hostname"].astype("object").map(order).argsort(kind="stable")]
     return pd.DataFrame(
         {
             "hostname": both["hostname"],

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from assets.page import render_fleet_report
 from tests.browser.opening import DESK, PATIENCE_MS, Open
+from tests.evident_fleet import evident_fleet
 from tests.report_pages import drawn_fleet, hostile_fleet
 
 # In a container there is no sandbox and no GPU; the rest keeps Chromium from calling home.
@@ -81,6 +82,12 @@ def open_html(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 def fleet_page() -> str:
     """The page of 300 systems in 6 flakes."""
     return render_fleet_report(drawn_fleet(300, 6))
+
+
+@pytest.fixture(scope="package")
+def evident_page() -> str:
+    """A page on which every feed status, liveness and reason to be behind occurs."""
+    return render_fleet_report(evident_fleet())
 
 
 @pytest.fixture(scope="package")

@@ -1,13 +1,25 @@
 """The report page in a real browser: what a person sees, hears and can do; what it must not do."""
 
+import random
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Page
 
+from assets.compute.forges import commit_pages
+from assets.compute.vocabulary import BEHIND_REASONS, FEED_STATUSES, LIVENESS
 from assets.page import render_fleet_report
 from tests.browser.opening import DESK, PHONE, Open
-from tests.report_pages import HOSTILE_NAMES, STATUS_FILE, drawn_fleet, inputs_of, status_frame
+from tests.evident_fleet import FEED_ERROR
+from tests.report_pages import (
+    HOSTILE_NAMES,
+    STATUS_FILE,
+    drawn_fleet,
+    inputs_of,
+    status_frame,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -41,6 +53,7 @@ def test_the_page_answers_in_the_order_of_urgency(open_html: Open, fleet_page: s
         1:
     ] == [
         "Which flakes lag",
+        "Who must act",
         "Which systems need attention first",
         "How the fleet moved",
         "How far the newest commits have got",
@@ -134,6 +147,64 @@ def test_a_count_and_a_flake_lead_to_their_systems(open_html: Open, fleet_page: 
     assert page.url.endswith("#attention")
 
 
+def test_a_system_that_somebody_must_act_for_leads_to_its_row(
+    open_html: Open, evident_page: str
+) -> None:
+    page = open_html(evident_page)
+    link = page.locator("#acting").get_by_role("link", name="silent-0")
+    row = page.locator("#attention tbody tr", has_text="silent-0")
+    assert not row.is_visible()
+
+    # Folded away, and then hidden by a filter.
+    for hide in (None, "unknown"):
+        if hide:
+            page.locator("#filters select[name=status]").select_option(hide)
+            assert not row.is_visible()
+        link.press("Enter")
+
+        assert row.is_visible()
+        assert page.evaluate("document.activeElement.textContent").startswith("silent-0")
+        assert page.evaluate("document.activeElement.getBoundingClientRect().top < innerHeight")
+    assert "Not heard from for over 4 hours" in row.inner_text()
+    assert "Last seen 9\xa0days ago" in row.inner_text()
+    lacking = page.get_by_role("link", name="what it lacks: not-known-5")
+    assert (lacking.get_attribute("href") or "").startswith(
+        "https://github.com/example/fleet/compare/"
+    )
+
+
+def test_what_is_in_doubt_shows_beside_what_is_not(open_html: Open, evident_page: str) -> None:
+    page = open_html(evident_page)
+
+    def flake(name: str) -> str:
+        row = page.locator("#flakes tbody tr").filter(
+            has=page.get_by_role("rowheader", name=name, exact=True)
+        )
+        return row.inner_text().replace("\xa0", " ")
+
+    assert "as of 3 days ago or earlier: last read failed" in flake("edge")
+    assert FEED_ERROR in flake("edge")
+    assert "as of 5 h ago: not read since" in flake("kiosk")
+    assert "Only inferred: newest commit unusually old for its rhythm" in flake("lab")
+    for name in ("core", "lab"):
+        assert "as of" not in flake(name)
+    # Not by colour alone: lines cross the bar, and a clock stands by the words.
+    assert page.locator("#flakes .bar rect[fill='url(#fill-old_reading)']").count() == 3
+    assert page.locator("#flakes .doubt:visible svg use").count() == 2
+    assert page.locator("#status .tile .doubt").all_inner_texts() == [
+        "of these 10 as of an old reading of their repository",
+        "of these 1 as of an old reading of its repository",
+    ]
+
+    doubts = page.locator("#doubts")
+    doubts.locator("summary").press("Enter")
+    text = doubts.inner_text().replace("\xa0", " ")
+    assert "8 not heard from for over an hour" in text
+    assert "core-silent\nlast seen 9 days ago, core" in text
+    assert "lab-missing\nlast seen 2 h ago, lab" in text
+    assert "rewritten\ngit counts 4 newer commits on the branch, core" in text
+
+
 def test_everything_reads_without_javascript(open_html: Open, fleet_page: str) -> None:
     page = open_html(fleet_page, java_script_enabled=False)
 
@@ -183,9 +254,9 @@ def test_a_name_never_reorders_what_stands_beside_it(open_html: Open, hostile_pa
 
 @pytest.mark.parametrize("width", [320, PHONE, 800, 1216, 1217, DESK, 1920])
 def test_no_page_scrolls_sideways(
-    open_html: Open, fleet_page: str, hostile_page: str, width: int
+    open_html: Open, fleet_page: str, evident_page: str, hostile_page: str, width: int
 ) -> None:
-    for html in (fleet_page, hostile_page):
+    for html in (fleet_page, evident_page, hostile_page):
         page = open_html(html, width=width)
         page.locator("#more").click()
         page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
@@ -209,12 +280,47 @@ def test_twenty_thousand_systems_are_a_page_that_a_person_reads(open_html: Open)
         assert shown_rows(page)
 
 
+def test_twenty_thousand_systems_with_all_evidence_are_still_a_small_page() -> None:
+    inputs = drawn_fleet(20_000, 40)
+    draw = random.Random(1)
+
+    def any_of(words: Sequence[str]) -> list[str]:
+        return draw.choices(words, k=len(inputs.status))
+
+    pages = commit_pages("github:an-organisation-of-some-length/and-its-configurations")
+    assert pages is not None
+    html = render_fleet_report(
+        replace(
+            inputs,
+            status=inputs.status.assign(
+                feed_status=any_of(FEED_STATUSES),
+                liveness=any_of(LIVENESS),
+                last_seen_at=inputs.status["last_reported_at"],
+                commits_behind_branch=4,
+                behind_reason=any_of(BEHIND_REASONS),
+                current_commit_hash="a" * 40,
+                latest_commit_hash="b" * 40,
+            ),
+            flake_status=inputs.flake_status.assign(
+                feed_status="failing",
+                feed_error="fatal: " * 42,
+                commit_url_template=pages.commit,
+                comparison_url_template=pages.comparison,
+            ),
+        )
+    )
+
+    assert "/compare/" in html
+    assert len(html.encode()) < 2_000_000
+
+
 def test_a_fleet_without_systems_past_or_yesterday_says_so(open_html: Open) -> None:
     page = open_html(render_fleet_report(inputs_of(status_frame())))
 
     text = page.locator("main").inner_text()
     assert "The fleet has no systems." in text
     assert "No flake has a system." in text
+    assert "No system is behind." in text
     assert "No system needs attention." in text
     assert "Not computed yet: the dataset deployment_velocity" in text
     assert "Not computed yet: the dataset commit_rollouts" in text

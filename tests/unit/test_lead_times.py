@@ -36,7 +36,9 @@ def test_how_many_pairs_are_listed_at_once_changes_no_quantile(pairs_at_once: in
     tables = fleet_tables(fleet)
     days = [pd.Timestamp(at(day)) for day in (3, 4)]
 
-    measured = measure_velocity(tables, index_fleet(tables), days, pairs_at_once=pairs_at_once)
+    measured = measure_velocity(
+        tables, index_fleet(tables), days, days[-1], pairs_at_once=pairs_at_once
+    )
 
     assert measured["change_lead_time_count"].tolist() == [12, 4]
     hours = [
@@ -67,8 +69,9 @@ def test_what_takes_no_time_takes_none_at_any_bound(pairs_at_once: int) -> None:
     )
     tables = fleet_tables(fleet)
 
+    day = pd.Timestamp(at(3))
     measured = measure_velocity(
-        tables, index_fleet(tables), [pd.Timestamp(at(3))], pairs_at_once=pairs_at_once
+        tables, index_fleet(tables), [day], day, pairs_at_once=pairs_at_once
     )
 
     assert measured["change_lead_time_count"].tolist() == [2]

@@ -14,7 +14,15 @@ import pytest
 
 from assets.page import FleetReportInputs, render_fleet_report
 from assets.publishing.unusable import UnusableRows
-from tests.report_pages import HOSTILE_NAMES, behind, drawn_fleet, inputs_of, status_frame
+from assets.schemas import FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS, Dataset
+from tests.evident_fleet import evident_fleet
+from tests.report_pages import (
+    HOSTILE_NAMES,
+    behind,
+    drawn_fleet,
+    inputs_of,
+    status_frame,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,7 +83,19 @@ def test_it_refers_to_nothing_outside_itself(page: str) -> None:
     assert not [name for _, name, _ in Attributes(page).found if name.startswith("on")]
 
 
-def test_every_reference_within_the_page_has_its_target(page: str) -> None:
+def test_the_only_addresses_outside_are_links_to_commits_that_carry_no_referrer() -> None:
+    page = render_fleet_report(evident_fleet())
+
+    outside = re.findall(r'<a [^>]*href="([^#"][^"]*)"([^>]*)>', page)
+    assert outside
+    for address, rest in outside:
+        assert address.startswith("https://github.com/example/fleet/")
+        assert rest == ' rel="noreferrer"'
+
+
+@pytest.mark.parametrize("fleet", [drawn_fleet(120, 4), evident_fleet()], ids=["drawn", "evident"])
+def test_every_reference_within_the_page_has_its_target(fleet: FleetReportInputs) -> None:
+    page = render_fleet_report(fleet)
     attributes = Attributes(page).found
     ids = [value for _, name, value in attributes if name == "id"]
     targets = {value[1:] for _, name, value in attributes if name == "href" and value[0] == "#"}
@@ -106,7 +126,55 @@ def test_no_name_of_the_fleet_becomes_markup() -> None:
     assert not [name for _, name, _ in attributes if name.startswith("on")]
 
 
-def test_dictionary_encoded_frames_give_the_same_page(inputs: FleetReportInputs, page: str) -> None:
+def test_a_hostile_template_or_error_becomes_no_markup() -> None:
+    rows = [behind("web", 1, current_commit_hash="a" * 40, latest_commit_hash="b" * 40)]
+    inputs = inputs_of(status_frame(*rows))
+    for name in HOSTILE_NAMES:
+        hostile = inputs.flake_status.assign(
+            feed_status="failing",
+            feed_error=name,
+            commit_url_template=name + "{commit}",
+            comparison_url_template=name + "{base}{head}",
+        )
+
+        attributes = Attributes(render_fleet_report(replace(inputs, flake_status=hostile))).found
+
+        assert not [tag for tag, _, _ in attributes if tag in {"img", "b"}]
+        assert not [found for _, found, _ in attributes if found.startswith("on")]
+
+
+def test_snapshots_of_before_an_upgrade_read_as_if_the_new_columns_were_null() -> None:
+    inputs = drawn_fleet(120, 4)
+    assert inputs.previous_status is not None
+
+    def before(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+        known_then = {
+            *("deployment_status", "status_description", "hostname", "flake_id", "flake_name"),
+            *("snapshot_at", "extracted_at", "snapshot_date", "environment", "is_registered"),
+        }
+        brought = [
+            column.name
+            for column in dataset.columns
+            if column.nullable and column.name not in known_then and frame[column.name].isna().all()
+        ]
+        assert {"feed_status", "feed_checked_at"} <= set(brought)
+        return frame.drop(columns=brought)
+
+    older = replace(
+        inputs,
+        status=before(inputs.status, SYSTEM_DEPLOYMENT_STATUS),
+        previous_status=before(inputs.previous_status, SYSTEM_DEPLOYMENT_STATUS),
+        flake_status=before(inputs.flake_status, FLAKE_DEPLOYMENT_STATUS),
+    )
+
+    page = render_fleet_report(older)
+    assert page == render_fleet_report(inputs)
+    assert "Not known: why systems are behind is not recorded for this day." in page
+    assert "Of 4\xa0flakes it is not recorded whether the repository is still read" in page
+
+
+@pytest.mark.parametrize("inputs", [drawn_fleet(120, 4), evident_fleet()], ids=["drawn", "evident"])
+def test_dictionary_encoded_frames_give_the_same_page(inputs: FleetReportInputs) -> None:
     def encoded(frame: pd.DataFrame) -> pd.DataFrame:
         text = [name for name in frame if isinstance(frame[name].dtype, pd.StringDtype)]
         return frame.astype(dict.fromkeys(text, "category"))
@@ -123,7 +191,7 @@ def test_dictionary_encoded_frames_give_the_same_page(inputs: FleetReportInputs,
         rollouts=encoded(inputs.rollouts),
     )
 
-    assert render_fleet_report(as_stored) == page
+    assert render_fleet_report(as_stored) == render_fleet_report(inputs)
 
 
 def test_a_page_compared_with_another_day_than_yesterday_names_it(
@@ -137,6 +205,21 @@ def test_a_page_compared_with_another_day_than_yesterday_names_it(
     assert "What changed since yesterday" in page
     assert "What changed since 2026-11-19" in text
     assert "Compared with the snapshot of 2026-11-20 00:00 UTC" in text
+
+
+def test_up_to_date_never_stands_alone_where_it_is_as_of_an_old_reading() -> None:
+    page = render_fleet_report(evident_fleet()).replace("\xa0", " ")
+    old = "10 of these as of an old reading"
+
+    assert re.search(rf"<title>[^<]* 21 of 73 systems up to date, {old}</title>", page)
+    assert f"21 of 73 systems run the latest commit, {old} of their repository." in page
+    assert "Up to date 21 (10 as of an old reading)" in page
+    assert "of these 10 as of an old reading of their repository</span>" in page
+    assert re.search(rf"Up to date</bdi> <span class=\"detail\">\d+, {old}<", page)
+    assert "“Up to date” is as the repositories had been read" in page
+    assert "the newest commit known (as of 3 days ago or earlier: last read failed) has" in page
+    assert "was behind, now up to date as of an old reading, <bdi>edge</bdi>" in page
+    assert "was up to date as of an old reading, <bdi>core</bdi>" in page
 
 
 def test_charts_begin_with_the_second_day(inputs: FleetReportInputs) -> None:

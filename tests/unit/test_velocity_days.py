@@ -39,7 +39,8 @@ def flapping(host: str, first: datetime) -> list[tuple[str, int, datetime]]:
 
 def measured_on(fleet: Fleet, days: Sequence[datetime]) -> pd.DataFrame:
     tables = fleet_tables(fleet)
-    return measure_velocity(tables, index_fleet(tables), [pd.Timestamp(day) for day in days])
+    ends = [pd.Timestamp(day) for day in days]
+    return measure_velocity(tables, index_fleet(tables), ends, ends[-1])
 
 
 def test_days_measured_together_are_as_each_alone() -> None:
@@ -99,7 +100,7 @@ def test_a_flake_that_no_status_snapshot_has_is_without_systems() -> None:
     days = [instant, pd.Timestamp(at(3))]
 
     velocity = deployment_velocity(
-        measure_velocity(tables, timeline, days), flake_status.query("flake_id == 1")
+        measure_velocity(tables, timeline, days, days[-1]), flake_status.query("flake_id == 1")
     )
 
     assert velocity["flake_id"].tolist() == [1, 2]
