@@ -18,8 +18,8 @@ CURRENT_STATUSES = ("up_to_date", "ahead")
 _DOUBTFUL_FEEDS = ("failing", "stale")
 _UNSEEN = ("missing", "silent")
 
-_LONGEST_ERROR = 300
-"""In characters, as published; what the page has to escape in it takes room of its own."""
+_LONGEST_ERROR = 200
+"""In characters: it stands in a narrow column."""
 
 
 @dataclass(frozen=True)

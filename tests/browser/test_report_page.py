@@ -167,7 +167,7 @@ def test_a_system_that_somebody_must_act_for_leads_to_its_row(
         assert page.evaluate("document.activeElement.getBoundingClientRect().top < innerHeight")
     assert "Not heard from for over 4 hours" in row.inner_text()
     assert "Last seen 9\xa0days ago" in row.inner_text()
-    lacking = page.get_by_role("link", name="what it lacks: not-known-5")
+    lacking = page.get_by_role("link", name="what it lacks (not-known-5)")
     assert (lacking.get_attribute("href") or "").startswith(
         "https://github.com/example/fleet/compare/"
     )
@@ -299,6 +299,7 @@ def test_twenty_thousand_systems_with_all_evidence_are_still_a_small_page() -> N
                 commits_behind_branch=4,
                 behind_reason=any_of(BEHIND_REASONS),
                 current_commit_hash="a" * 40,
+                current_commit_timestamp=inputs.snapshot_at,
                 latest_commit_hash="b" * 40,
             ),
             flake_status=inputs.flake_status.assign(

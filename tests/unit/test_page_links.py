@@ -9,7 +9,7 @@ from assets.schemas import FLAKE_DEPLOYMENT_STATUS
 from tests.report_pages import HOSTILE_NAMES, Row, behind, frame, status_frame, unknown, up_to_date
 
 CURRENT, LATEST = "a" * 40, "b" * 40
-HASHES = {"current_commit_hash": CURRENT, "latest_commit_hash": LATEST}
+HASHES: Row = {"current_commit_hash": CURRENT, "latest_commit_hash": LATEST}
 
 
 @pytest.fixture
