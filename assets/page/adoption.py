@@ -9,6 +9,7 @@ import pandas as pd
 
 from assets.page.evidence import OldReading
 from assets.page.flake_names import FlakeNames
+from assets.page.links import CommitLinks
 from assets.page.wording import plain_records
 
 # A curve of thousands of hosts looks the same with so many of its steps.
@@ -21,6 +22,7 @@ class CommitAdoption:
 
     Attributes:
         commit_hash: its git hash.
+        url: its page at the forge, None where not known.
         age_seconds: at the snapshot.
         reached: eligible hosts that run it or a later commit, now or before.
         current: eligible hosts that run exactly it.
@@ -32,6 +34,7 @@ class CommitAdoption:
     """
 
     commit_hash: str
+    url: str | None
     age_seconds: float
     reached: int
     current: int
@@ -68,6 +71,7 @@ def newest_commits(
     snapshot_at: pd.Timestamp,
     names: FlakeNames,
     readings: Mapping[int, OldReading],
+    links: CommitLinks,
     *,
     flakes_limit: int,
     commits_limit: int,
@@ -80,6 +84,7 @@ def newest_commits(
         snapshot_at: the instant that both describe.
         names: what to call the flakes.
         readings: the flakes whose feed is not current.
+        links: where their commits are shown.
         flakes_limit: at most so many flakes.
         commits_limit: at most so many commits of each.
     """
@@ -96,7 +101,12 @@ def newest_commits(
             names[flake["flake_id"]],
             int(flake["hosts_eligible"]),
             tuple(
-                _commit(record, curves[curves["commit_id"] == record["commit_id"]], snapshot_at)
+                _commit(
+                    record,
+                    links.commit(record["flake_id"], record["commit_hash"]),
+                    curves[curves["commit_id"] == record["commit_id"]],
+                    snapshot_at,
+                )
                 for record in plain_records(newest[newest["flake_id"] == flake["flake_id"]])
             ),
             readings.get(flake["flake_id"]),
@@ -106,7 +116,7 @@ def newest_commits(
 
 
 def _commit(
-    record: dict[str, Any], steps: pd.DataFrame, snapshot_at: pd.Timestamp
+    record: dict[str, Any], url: str | None, steps: pd.DataFrame, snapshot_at: pd.Timestamp
 ) -> CommitAdoption:
     made_at = record["commit_timestamp"]
     milestones = ("first_deployed_at", *(f"reached_{each}_percent_at" for each in (50, 90, 100)))
@@ -114,6 +124,7 @@ def _commit(
     age = (snapshot_at - made_at).total_seconds()
     return CommitAdoption(
         commit_hash=record["commit_hash"],
+        url=url,
         age_seconds=age,
         reached=reached,
         current=int(record["hosts_current"]),

@@ -59,12 +59,14 @@ class KeyEntry:
         kind: drawn as an area, as a line or as points.
         label: its name.
         value: its latest value.
+        url: where there is more about it, None where that is not known.
     """
 
     style: Style
     kind: Literal["area", "line", "point"]
     label: str
     value: str
+    url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,7 @@ def _adoption(flake: FlakeAdoption) -> Figure:
                 "line",
                 short_hash(commit.commit_hash),
                 f"{span(commit.age_seconds)} old: {commit.reached:,} of {commit.eligible:,}",
+                commit.url,
             )
             for style, commit in styled
         ),

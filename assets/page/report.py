@@ -183,6 +183,7 @@ def _adoption(inputs: FleetReportInputs, names: FlakeNames) -> tuple[Figure, ...
             inputs.snapshot_at,
             names,
             old_readings(inputs.flake_status),
+            commit_links(inputs.flake_status),
             flakes_limit=CHARTED_FLAKES_LIMIT,
             commits_limit=CHARTED_COMMITS_LIMIT,
         )

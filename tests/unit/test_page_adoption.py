@@ -7,6 +7,7 @@ import pytest
 
 from assets.page.adoption import FlakeAdoption, newest_commits
 from assets.page.flake_names import flake_names
+from assets.page.links import CommitLinks
 from assets.schemas import COMMIT_ROLLOUTS
 from tests.report_pages import NOW, Row, adoption_of, frame
 
@@ -33,6 +34,7 @@ def adoption(rollouts: list[Row], steps: list[Row] | None = None) -> tuple[Flake
         pd.Timestamp(NOW),
         flake_names([frames]),
         {},
+        CommitLinks({}),
         flakes_limit=2,
         commits_limit=2,
     )
