@@ -1,0 +1,82 @@
+"""What hosts ran within a span of time, whatever the bound of memory."""
+
+from datetime import datetime
+
+import pandas as pd
+import pytest
+
+from assets.compute.encoding import NEVER, instant_microseconds
+from assets.compute.timeline import index_fleet
+from tests.fleets import at, commit, flake, fleet_tables, nixos, state, system
+from tests.plain_reading.rows import Fleet
+
+# `web` runs what c1 and c2 build, then c3; `db` runs c3 alone; `app` reports nothing.
+FLEET = Fleet(
+    flakes=(flake(),),
+    commits=tuple(commit(number, at(number)) for number in (1, 2, 3)),
+    derivations=(nixos(1, 1, "/a"), nixos(2, 2, "/a"), nixos(3, 3, "/b")),
+    systems=tuple(system(host) for host in ("app", "db", "web")),
+    system_states=(
+        state(1, "/a", at(1, 6)),
+        state(2, "/b", at(4)),
+        state(3, "/b", at(5), hostname="db"),
+    ),
+)
+Piece = tuple[str, int, datetime, datetime]
+
+
+def joined(pieces: pd.DataFrame) -> list[Piece]:
+    """The pieces by host and time; what was divided at a border of memory is one again."""
+    hosts = ("app", "db", "web")
+    found: list[Piece] = []
+    for row in pieces.sort_values(["host", "start"]).itertuples():
+        start, end = (pd.Timestamp(each, unit="us", tz="UTC") for each in (row.start, row.end))
+        piece = (hosts[row.host], row.commit + 1, start.to_pydatetime(), end.to_pydatetime())
+        if found and found[-1][:2] == piece[:2] and found[-1][3] == piece[2]:
+            piece = (*found.pop()[:3], piece[3])
+        found.append(piece)
+    return found
+
+
+@pytest.mark.parametrize("pieces_at_once", [1, 2, 1000])
+@pytest.mark.parametrize(
+    ("since", "until", "expected"),
+    [
+        pytest.param(at(0), at(1, 6), [], id="before anybody reported"),
+        pytest.param(at(0), at(1, 7), [("web", 1, at(1, 6), at(1, 7))], id="beginning within"),
+        pytest.param(
+            at(1, 12),
+            at(6),
+            [
+                ("db", 3, at(5), at(6)),
+                ("web", 1, at(1, 12), at(2)),
+                ("web", 2, at(2), at(4)),
+                ("web", 3, at(4), at(6)),
+            ],
+            id="begun before and lasting",
+        ),
+        pytest.param(at(2, 1), at(3), [("web", 2, at(2, 1), at(3))], id="all in one piece"),
+        pytest.param(at(4), at(5), [("web", 3, at(4), at(5))], id="from border to border"),
+    ],
+)
+def test_pieces_fill_the_span_of_time(
+    since: datetime, until: datetime, expected: list[Piece], pieces_at_once: int
+) -> None:
+    running = index_fleet(fleet_tables(FLEET)).running
+    first, end = (instant_microseconds(pd.Timestamp(each)) for each in (since, until))
+
+    pieces = list(running.pieces(first, end, pieces_at_once))
+
+    assert joined(pd.concat(pieces) if pieces else pd.DataFrame({"host": [], "start": []})) == (
+        expected
+    )
+    # Beside what begins later, what each of two hosts runs as the part begins.
+    assert all(len(each) <= pieces_at_once + 2 for each in pieces)
+
+
+def test_a_host_that_ran_nothing_never_starts() -> None:
+    first = index_fleet(fleet_tables(FLEET)).running.first_starts(3)
+
+    starts = [instant_microseconds(pd.Timestamp(each)) for each in (at(5), at(1, 6))]
+    assert first.tolist() == [NEVER, *starts]
+    assert first.dtype == "int64"
