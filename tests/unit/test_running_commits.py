@@ -29,9 +29,12 @@ def joined(pieces: pd.DataFrame) -> list[Piece]:
     """The pieces by host and time; what was divided at a border of memory is one again."""
     hosts = ("app", "db", "web")
     found: list[Piece] = []
-    for row in pieces.sort_values(["host", "start"]).itertuples():
-        start, end = (pd.Timestamp(each, unit="us", tz="UTC") for each in (row.start, row.end))
-        piece = (hosts[row.host], row.commit + 1, start.to_pydatetime(), end.to_pydatetime())
+    for row in pieces.sort_values(["host", "start"]).to_dict("records"):
+        start, end = (
+            pd.Timestamp(row[name], unit="us", tz="UTC").to_pydatetime()
+            for name in ("start", "end")
+        )
+        piece: Piece = (hosts[row["host"]], row["commit"] + 1, start, end)
         if found and found[-1][:2] == piece[:2] and found[-1][3] == piece[2]:
             piece = (*found.pop()[:3], piece[3])
         found.append(piece)
