@@ -1,5 +1,6 @@
 """What hosts ran within a span of time, whatever the bound of memory."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import pandas as pd
@@ -10,11 +11,12 @@ from assets.compute.timeline import index_fleet
 from tests.fleets import at, commit, flake, fleet_tables, nixos, state, system
 from tests.plain_reading.rows import Fleet
 
-# `web` runs what c1 and c2 build, then c3; `db` runs c3 alone; `app` reports nothing.
+# `web` runs what c1, c2 and c3 build, then c4; `db` runs c4 alone; `app` reports nothing. c2 and c3
+# are made at the same instant, so that c2 is never the last.
 FLEET = Fleet(
     flakes=(flake(),),
-    commits=tuple(commit(number, at(number)) for number in (1, 2, 3)),
-    derivations=(nixos(1, 1, "/a"), nixos(2, 2, "/a"), nixos(3, 3, "/b")),
+    commits=tuple(commit(number, at(day)) for number, day in enumerate((1, 2, 2, 3), start=1)),
+    derivations=(*(nixos(n, n, "/a") for n in (1, 2, 3)), nixos(4, 4, "/b")),
     systems=tuple(system(host) for host in ("app", "db", "web")),
     system_states=(
         state(1, "/a", at(1, 6)),
@@ -51,15 +53,21 @@ def joined(pieces: pd.DataFrame) -> list[Piece]:
             at(1, 12),
             at(6),
             [
-                ("db", 3, at(5), at(6)),
+                ("db", 4, at(5), at(6)),
                 ("web", 1, at(1, 12), at(2)),
-                ("web", 2, at(2), at(4)),
-                ("web", 3, at(4), at(6)),
+                ("web", 3, at(2), at(4)),
+                ("web", 4, at(4), at(6)),
             ],
             id="begun before and lasting",
         ),
-        pytest.param(at(2, 1), at(3), [("web", 2, at(2, 1), at(3))], id="all in one piece"),
-        pytest.param(at(4), at(5), [("web", 3, at(4), at(5))], id="from border to border"),
+        pytest.param(at(2, 1), at(3), [("web", 3, at(2, 1), at(3))], id="all in one piece"),
+        pytest.param(
+            at(2, microsecond=-1),
+            at(3),
+            [("web", 1, at(2, microsecond=-1), at(2)), ("web", 3, at(2), at(3))],
+            id="for a microsecond",
+        ),
+        pytest.param(at(4), at(5), [("web", 4, at(4), at(5))], id="from border to border"),
     ],
 )
 def test_pieces_fill_the_span_of_time(
@@ -73,8 +81,9 @@ def test_pieces_fill_the_span_of_time(
     assert joined(pd.concat(pieces) if pieces else pd.DataFrame({"host": [], "start": []})) == (
         expected
     )
+    assert all((each["start"] < each["end"]).all() for each in pieces)
     # Beside what begins later, what each of two hosts runs as the part begins.
-    assert all(len(each) <= pieces_at_once + 2 for each in pieces)
+    assert all(0 < len(each) <= pieces_at_once + 2 for each in pieces)
 
 
 def test_a_host_that_ran_nothing_never_starts() -> None:
@@ -83,3 +92,21 @@ def test_a_host_that_ran_nothing_never_starts() -> None:
     starts = [instant_microseconds(pd.Timestamp(each)) for each in (at(5), at(1, 6))]
     assert first.tolist() == [NEVER, *starts]
     assert first.dtype == "int64"
+
+
+@pytest.mark.parametrize("registered", [at(1), at(2), at(3, 12)])
+def test_a_host_that_reports_after_its_registration_was_no_stranger(registered: datetime) -> None:
+    # Three commits built what it runs, two of them at one instant.
+    reported = max(registered, at(2))
+    fleet = replace(
+        FLEET,
+        systems=(system("app"), system("db"), system("web", created_at=registered)),
+        system_states=(state(1, "/a", reported),),
+    )
+    running = index_fleet(fleet_tables(fleet)).running
+    first, end = (instant_microseconds(pd.Timestamp(each)) for each in (at(0), at(5)))
+
+    pieces = pd.concat(running.pieces(first, end))
+
+    assert pieces["is_registered"].tolist() == [True]
+    assert joined(pieces.assign(host=2)) == [("web", 3, reported, at(5))]
