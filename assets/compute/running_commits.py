@@ -131,7 +131,7 @@ class RunningCommits:
         counts = self._matches_made_before(spans, spans["end"].to_numpy()) - made + 1
         # What a host runs at `since` is a piece however short the time.
         beginning_later = counts.sum() - (spans["start"] == since).sum()
-        if beginning_later > pieces_at_once and until - since > 1:
+        if beginning_later > pieces_at_once:
             middle = (since + until) // 2
             yield from self.pieces(since, middle, pieces_at_once)
             yield from self.pieces(middle, until, pieces_at_once)

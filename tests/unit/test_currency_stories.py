@@ -209,6 +209,42 @@ def test_a_host_whose_registration_cant_be_used_is_of_no_flake(days: Days) -> No
     assert_told(row, {"host_hours": 24.0, "up_to_date_share": 1.0, "systems_total": 1})
 
 
+SAME_OUTPUT = tuple(nixos(number, number, "/web-1") for number in (1, 2, 3))
+
+
+@DAYS
+@pytest.mark.parametrize("registered", [1, 6])
+@pytest.mark.parametrize("made", [(2, 3), (6, 6)])
+def test_a_host_that_first_reports_what_several_commits_built(
+    days: Days, registered: int, made: tuple[int, int]
+) -> None:
+    fleet = replace(
+        with_commits(*(commit(n, at(2, hour)) for n, hour in enumerate(made, start=2))),
+        derivations=SAME_OUTPUT,
+        systems=(system("web", created_at=at(2, registered)),),
+        system_states=(state(1, "/web-1", at(2, 6)),),
+    )
+
+    (row,) = days(fleet, at(3))
+
+    host_hours = 24.0 - registered
+    assert_told(row, {"host_hours": host_hours, "up_to_date_share": 18 / host_hours})
+
+
+@DAYS
+def test_what_a_host_ran_before_gains_nothing_by_later_commits(days: Days) -> None:
+    # c2 and c3 build what `web` ran until noon of the day before.
+    fleet = replace(
+        with_commits(commit(2, at(1, 18)), commit(3, at(1, 19)), commit(4, at(1, 20))),
+        derivations=(*SAME_OUTPUT, nixos(4, 4, "/web-4")),
+        system_states=(state(1, "/web-1", at(1, 6)), state(2, "/web-4", at(1, 12))),
+    )
+
+    (row,) = days(fleet, at(3))
+
+    assert_told(row, {"host_hours": 24.0, "up_to_date_share": 1.0})
+
+
 @DAYS
 def test_a_commit_that_changes_nothing_on_the_host(days: Days) -> None:
     same_output = (nixos(1, 1, "/web-1"), nixos(2, 2, "/web-1"), nixos(3, 3, "/web-3"))
