@@ -22,6 +22,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from sqlalchemy import and_, select
 
 from pipelines.instance.runs import COMMAND_TAG
 
@@ -88,10 +89,14 @@ def remove_old_runs(
         now: as of when; runs that ended less than `SHOWN_WHOLE` before stay.
         failed_kept: how long runs that failed or were canceled stay whatever replaced them.
         patience: after which no further run is looked at.
+
+    Raises:
+        dg.DagsterInvariantViolationError: the storage is none of Dagster's SQL storages.
     """
     deadline = time.monotonic() + patience.total_seconds()
-    materialized = _runs_with_newest_materializations(instance)
-    judged = _NewestResults(instance)
+    events = _events_of(instance)
+    checks = _checks_known(events)
+    shown = _runs_with_newest_materializations(instance) | _runs_with_newest_results(events, checks)
     removed = kept = 0
     is_complete = True
     for run_id in instance.get_run_ids(dg.RunsFilter(statuses=_FINISHED)):
@@ -102,16 +107,13 @@ def remove_old_runs(
         # Somebody else may have deleted it since.
         if record is None or not is_ours(record.dagster_run):
             continue
-        if _is_recent(record, now, failed_kept) or run_id in materialized:
-            kept += 1
-            continue
-        checks = _checks_of(instance, run_id)
-        if any(judged.in_run(check) == run_id for check in checks):
+        if _is_recent(record, now, failed_kept) or run_id in shown:
             kept += 1
         else:
             _remove(instance, run_id, checks)
             removed += 1
-    _give_back_space(instance)
+    if isinstance(events, SqliteEventLogStorage):
+        _give_back_space(events)
     return Removal(removed, kept, is_complete)
 
 
@@ -138,54 +140,46 @@ def _runs_with_newest_materializations(instance: dg.DagsterInstance) -> set[str]
     return runs
 
 
-class _NewestResults:
-    """Which runs hold the newest results of checks; asks once for each check."""
-
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self._instance = instance
-        self._runs: dict[dg.AssetCheckKey, str | None] = {}
-
-    def in_run(self, check: dg.AssetCheckKey) -> str | None:
-        """The run with the newest result of a check; None where there is no result."""
-        if check not in self._runs:
-            found = self._instance.event_log_storage.get_asset_check_execution_history(
-                check, limit=1, status=_JUDGED
-            )
-            self._runs[check] = found[0].run_id if found else None
-        return self._runs[check]
+def _checks_known(events: SqlEventLogStorage) -> list[dg.AssetCheckKey]:
+    """Every check that was ever judged."""
+    table = AssetCheckExecutionsTable
+    with events.index_connection() as connection:
+        found = connection.execute(select(table.c.asset_key, table.c.check_name).distinct()).all()
+    keys = [(dg.AssetKey.from_db_string(asset), name) for asset, name in found]
+    return [dg.AssetCheckKey(asset, name) for asset, name in keys if asset is not None]
 
 
-def _checks_of(instance: dg.DagsterInstance, run_id: str) -> set[dg.AssetCheckKey]:
-    """The checks that a run was to judge, whether it did or not."""
-    records = instance.get_records_for_run(
-        run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
-    ).records
-    planned = [record.event_log_entry.get_dagster_event() for record in records]
-    return {event.asset_check_planned_data.asset_check_key for event in planned}
+def _runs_with_newest_results(
+    events: SqlEventLogStorage, checks: Iterable[dg.AssetCheckKey]
+) -> set[str]:
+    """The runs that hold the newest result of any check; those that did not get to it have none."""
+    newest = (
+        events.get_asset_check_execution_history(check, limit=1, status=_JUDGED) for check in checks
+    )
+    return {execution.run_id for found in newest for execution in found}
 
 
 def _remove(instance: dg.DagsterInstance, run_id: str, checks: Iterable[dg.AssetCheckKey]) -> None:
     """Removes all that is recorded of a run.
 
-    What `instance.delete_run` does, in the other order, so that one that is killed in between
-    leaves a run that is still listed; and what that leaves behind (dagster 1.13).
+    What `instance.delete_run` does, and what that leaves behind (dagster 1.13): results of checks,
+    the file of the run in SQLite, its output. The run itself goes last, so that what is killed in
+    between is still listed.
     """
-    events = instance.event_log_storage
-    if isinstance(events, SqlEventLogStorage):
-        # Each holds a copy of its event: more than a gigabyte a year.
-        table = AssetCheckExecutionsTable
-        with events.index_connection() as connection:
-            for check in checks:
-                # All three, because the index begins with the asset and the check.
-                of_the_run = (
-                    (table.c.asset_key == check.asset_key.to_string())
-                    & (table.c.check_name == check.name)
-                    & (table.c.run_id == run_id)
-                )
-                connection.execute(table.delete().where(of_the_run))
-    events.delete_events(run_id)
+    events = _events_of(instance)
+    table = AssetCheckExecutionsTable
+    with events.index_connection() as connection:
+        for check in checks:
+            # By all three, because the index begins with the asset and the check.
+            of_the_run = and_(
+                table.c.asset_key == check.asset_key.to_string(),
+                table.c.check_name == check.name,
+                table.c.run_id == run_id,
+            )
+            connection.execute(table.delete().where(of_the_run))
+        events.delete_events_for_run(connection, run_id)
+    events.free_concurrency_slots_for_run(run_id)
     if isinstance(events, SqliteEventLogStorage):
-        # With all its rows deleted, the file is as large as before.
         shard = Path(events.path_for_shard(run_id))
         for file in (shard, *(shard.with_name(f"{shard.name}-{part}") for part in ("wal", "shm"))):
             file.unlink(missing_ok=True)
@@ -193,14 +187,11 @@ def _remove(instance: dg.DagsterInstance, run_id: str, checks: Iterable[dg.Asset
     instance.run_storage.delete_run(run_id)
 
 
-def _give_back_space(instance: dg.DagsterInstance) -> None:
+def _give_back_space(events: SqliteEventLogStorage) -> None:
     """Makes the SQLite files smaller that are mostly empty, as after years without removal.
 
     PostgreSQL's autovacuum makes room for new rows by itself.
     """
-    events = instance.event_log_storage
-    if not isinstance(events, SqliteEventLogStorage):
-        return
     index = Path(events.path_for_shard(INDEX_SHARD_NAME))
     for file in (index, index.parents[1] / "runs.db"):
         # Where somebody else writes all the time, or the disk is too full for a copy: next time.
@@ -214,3 +205,12 @@ def _give_back_space(instance: dg.DagsterInstance) -> None:
             ]
             if 2 * free > pages and free * size > _WORTH_GIVING_BACK:
                 connection.execute("VACUUM")
+
+
+def _events_of(instance: dg.DagsterInstance) -> SqlEventLogStorage:
+    events = instance.event_log_storage
+    if not isinstance(events, SqlEventLogStorage):
+        raise dg.DagsterInvariantViolationError(
+            f"Runs are removed from Dagster's SQL storages only, not from {type(events).__name__}."
+        )
+    return events
