@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import dagster as dg
-import duckdb
 import pyarrow.parquet as pq
 
 from assets.exports.duckdb_views import (
@@ -60,6 +59,9 @@ def analyst_database() -> bytes:
     Raises:
         OutsideFailure: the temporary folder is full, and the like.
     """
+    # For the last step of a run; nobody waits for it at the start.
+    import duckdb  # noqa: PLC0415
+
     try:
         with tempfile.TemporaryDirectory(prefix="flakelag-") as folder:
             return _made_in(Path(folder))
@@ -71,6 +73,8 @@ def analyst_database() -> bytes:
 
 
 def _made_in(folder: Path) -> bytes:
+    import duckdb  # noqa: PLC0415
+
     for dataset in PUBLISHED_DATASETS:
         file = folder / file_of(dataset.name, dt.date(2000, 1, 1))
         file.parent.mkdir(parents=True)

@@ -1,14 +1,13 @@
 """What people and monitoring look at: the report page, and the metrics of the newest snapshot."""
 
 import datetime as dt
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pandas as pd
 
 from assets.compute.adoption import adoption_curves
 from assets.compute.fleet import frame_from_arrow
-from assets.exports.openmetrics import fleet_metrics_text
-from assets.page import FleetReportInputs, render_fleet_report
 from assets.publishing.daily_asset import daily_asset
 from assets.publishing.days import Day
 from assets.publishing.interfaces import ReportStore
@@ -22,6 +21,9 @@ from assets.schemas import (
     SYSTEM_DEPLOYMENT_STATUS,
     Dataset,
 )
+
+if TYPE_CHECKING:
+    from assets.page import FleetReportInputs
 
 DAYS_LOOKED_BACK = 90
 
@@ -50,6 +52,9 @@ def fleet_report(
     reports: dg.ResourceParam[ReportStore],
 ) -> dg.MaterializeResult[None]:
     """Renders the page of each day; that of the newest day is also `latest.html`."""
+    # Templates and charts are for the last step of a run; nobody waits for them at the start.
+    from assets.page import render_fleet_report  # noqa: PLC0415
+
     loaded = fleet.load(context.run)
     newest = reports.published_dates(SYSTEM_DEPLOYMENT_STATUS)[-1]
     for day in loaded.days(context):
@@ -77,6 +82,9 @@ def fleet_report(
 )
 def fleet_metrics(reports: dg.ResourceParam[ReportStore]) -> dg.MaterializeResult[None]:
     """Writes the metrics of the newest snapshot."""
+    # As with the page.
+    from assets.exports.openmetrics import fleet_metrics_text  # noqa: PLC0415
+
     newest = reports.published_dates(FLAKE_DEPLOYMENT_STATUS)[-1]
     status = frame_from_arrow(reports.read(SYSTEM_DEPLOYMENT_STATUS, newest))
     flakes = frame_from_arrow(reports.read(FLAKE_DEPLOYMENT_STATUS, newest))
@@ -88,7 +96,9 @@ def fleet_metrics(reports: dg.ResourceParam[ReportStore]) -> dg.MaterializeResul
     return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(path))})
 
 
-def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> FleetReportInputs:
+def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> "FleetReportInputs":
+    from assets.page import FleetReportInputs  # noqa: PLC0415
+
     def read(dataset: Dataset, date: dt.date) -> pd.DataFrame:
         return frame_from_arrow(reports.read(dataset, date))
 

@@ -5,7 +5,6 @@ import datetime as dt
 import dagster as dg
 from dagster import MAX_RUNTIME_SECONDS_TAG
 
-from pipelines.instance.old_runs import is_of_location, remove_old_runs
 from pipelines.settings import read_settings
 from pipelines.units import DAY
 
@@ -49,6 +48,9 @@ report_pages = dg.define_asset_job(
 )
 def remove_replaced_runs(context: dg.OpExecutionContext) -> None:
     """Removes old runs of this code location, and says how many."""
+    # It brings the tables of Dagster's storage, which no other job needs.
+    from pipelines.instance.old_runs import is_of_location, remove_old_runs  # noqa: PLC0415
+
     origin = context.run.remote_job_origin
     # A run that no daemon and no UI started does not say.
     location = None
