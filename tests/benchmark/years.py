@@ -85,6 +85,8 @@ def measure_years(storage: Storage, days: int, each: dt.timedelta, folder: Path)
         folder: for all of it.
     """
     measured = Years(storage)
+    folder = folder / storage
+    folder.mkdir()
     # Nobody cuts the power, and the time of the disk is not what is measured.
     not_durable = {"fsync": "off", "synchronous_commit": "off"}
     server = EmbeddedPostgres(folder / "records", settings=not_durable)

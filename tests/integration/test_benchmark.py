@@ -55,6 +55,7 @@ def test_rows_that_differ_are_counted_by_column(tmp_path: Path) -> None:
         ([], "Both ways give the same rows."),
         (["--no-sql"], "index, once for all instants"),
         (["--backfill", "2"], "2 days in all"),
+        (["--records", "2", "--minutes", "480"], "Dagster's records in PostgreSQL"),
     ],
 )
 def test_make_bench(options: list[str], expected: str) -> None:
