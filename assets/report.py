@@ -1,6 +1,7 @@
 """What people and monitoring look at: the report page, and the metrics of the newest snapshot."""
 
 import datetime as dt
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pandas as pd
@@ -8,8 +9,6 @@ import pandas as pd
 from assets.compute.adoption import adoption_curves
 from assets.compute.flake_freshness import quiet_flakes
 from assets.compute.fleet import frame_from_arrow
-from assets.exports.openmetrics import fleet_metrics_text
-from assets.page import FleetReportInputs, render_fleet_report
 from assets.publishing.daily_asset import daily_asset
 from assets.publishing.days import Day
 from assets.publishing.interfaces import ReportStore
@@ -24,6 +23,9 @@ from assets.schemas import (
     SYSTEM_DEPLOYMENT_STATUS,
     Dataset,
 )
+
+if TYPE_CHECKING:
+    from assets.page import FleetReportInputs
 
 DAYS_LOOKED_BACK = 90
 
@@ -52,6 +54,9 @@ def fleet_report(
     reports: dg.ResourceParam[ReportStore],
 ) -> dg.MaterializeResult[None]:
     """Renders the page of each day; that of the newest day is also `latest.html`."""
+    # Templates and charts are for the last step of a run; nobody waits for them at the start.
+    from assets.page import render_fleet_report  # noqa: PLC0415
+
     loaded = fleet.load(context.run)
     newest = newest_published(reports, SYSTEM_DEPLOYMENT_STATUS)
     for day in loaded.days(context):
@@ -79,6 +84,9 @@ def fleet_report(
 )
 def fleet_metrics(reports: dg.ResourceParam[ReportStore]) -> dg.MaterializeResult[None]:
     """Writes the metrics of the newest snapshot."""
+    # As with the page.
+    from assets.exports.openmetrics import fleet_metrics_text  # noqa: PLC0415
+
     newest = newest_published(reports, FLAKE_DEPLOYMENT_STATUS)
     status = frame_from_arrow(reports.read(SYSTEM_DEPLOYMENT_STATUS, newest))
     flakes = frame_from_arrow(reports.read(FLAKE_DEPLOYMENT_STATUS, newest))
@@ -90,7 +98,9 @@ def fleet_metrics(reports: dg.ResourceParam[ReportStore]) -> dg.MaterializeResul
     return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(path))})
 
 
-def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> FleetReportInputs:
+def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> "FleetReportInputs":
+    from assets.page import FleetReportInputs  # noqa: PLC0415
+
     def read(dataset: Dataset, date: dt.date) -> pd.DataFrame:
         return frame_from_arrow(reports.read(dataset, date))
 

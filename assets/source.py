@@ -104,11 +104,13 @@ def read_fleet_database(
     for dataset in SOURCE_TABLES:
         rows = summary.rows_staged.get(dataset.name, 0)
         context.log.info(f"{dataset.name}: {summary.rows_read.get(dataset.name, 0):,} rows read")
-        yield dg.MaterializeResult(
-            asset_key=dataset.name,
-            metadata=staged_metadata(extract, dataset)
+        # Not with the result, which Dagster would write down twice: once as the step's output.
+        context.add_asset_metadata(
+            staged_metadata(extract, dataset)
             | row_metadata(dataset, sink.noted[dataset.name], rows),
+            asset_key=dataset.name,
         )
+        yield dg.MaterializeResult(asset_key=dataset.name)
     quarantined = sink.noted[QUARANTINE.name]
     extracted_at = pd.Timestamp(summary.extracted_at)
     publication = reports.publish(
@@ -119,10 +121,11 @@ def read_fleet_database(
         extracted_at=summary.extracted_at,
         run_id=context.run.run_id,
     )
-    yield dg.MaterializeResult(
+    context.add_asset_metadata(
+        publication_metadata(publication) | row_metadata(QUARANTINE, quarantined),
         asset_key=QUARANTINE.name,
-        metadata=publication_metadata(publication) | row_metadata(QUARANTINE, quarantined),
     )
+    yield dg.MaterializeResult(asset_key=QUARANTINE.name)
 
 
 class _NotingSink:

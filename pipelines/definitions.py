@@ -9,9 +9,9 @@ from typing import Any
 import dagster as dg
 
 from assets import analysts, deployments, history, report, source, status, velocity
-from pipelines.jobs import backfill, fleet_status, report_pages
+from pipelines.jobs import backfill, fleet_status, housekeeping, report_pages
 from pipelines.progress import progress_logger
-from pipelines.schedules import close_yesterday, refresh_today
+from pipelines.schedules import close_yesterday, refresh_today, remove_old_runs
 from pipelines.sensors import build_sensors
 from pipelines.settings import read_settings
 from pipelines.wiring import RESOURCES
@@ -38,8 +38,8 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
             report.fleet_metrics,
             analysts.analyst_views,
         ],
-        jobs=[fleet_status, backfill, report_pages],
-        schedules=[refresh_today, close_yesterday],
+        jobs=[fleet_status, backfill, report_pages, housekeeping],
+        schedules=[refresh_today, close_yesterday, remove_old_runs],
         sensors=build_sensors(read_settings),
         resources={**RESOURCES, **(overrides or {})},
         executor=dg.in_process_executor,

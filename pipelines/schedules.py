@@ -1,4 +1,4 @@
-"""When the job runs: every quarter of an hour for today, and for yesterday until it is closed."""
+"""When the jobs run: each quarter of an hour for today and for yesterday, daily to keep house."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from pipelines.instance.runs import (
     fail_runs_of_killed_commands_unless_one_runs,
 )
 from pipelines.instance.tags import PARTITION_TAG
-from pipelines.jobs import FLEET_STATUS_JOB
+from pipelines.jobs import FLEET_STATUS_JOB, HOUSEKEEPING_JOB
 from pipelines.store.atomic_files import ReportStoreError
 from pipelines.store.report_store import ReportStore
 
@@ -114,6 +114,17 @@ def close_yesterday(
         if day.isoformat() not in in_progress
     ]
     return requests or dg.SkipReason("Every day is closed, or a run is at it.")
+
+
+remove_old_runs = dg.ScheduleDefinition(
+    name="remove_old_runs",
+    job_name=HOUSEKEEPING_JOB,
+    # Between two ticks of the others.
+    cron_schedule="10 1 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Removes Dagster's records of the runs that later ones have replaced, once a day.",
+)
 
 
 def _days_in_progress(context: dg.ScheduleEvaluationContext) -> list[str]:

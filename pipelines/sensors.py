@@ -15,8 +15,6 @@ from pipelines.alerts.conditions import (
     too_far_behind,
 )
 from pipelines.alerts.decisions import decide_on_runs, decide_on_systems
-from pipelines.alerts.delivery import post
-from pipelines.alerts.dispatch import dispatch, with_decision
 from pipelines.alerts.finished_runs import end_of_log, runs_finished_after
 from pipelines.alerts.messages import compose
 from pipelines.alerts.state import AlertsBusyError, AlertState, AlertStateFile
@@ -103,6 +101,10 @@ def _dispatch(
     url = settings.alert_webhook_url
     if url is None:
         return dg.SkipReason(NO_WEBHOOK)
+    # An HTTP client, which no run needs, and without a webhook no sensor.
+    from pipelines.alerts.delivery import post  # noqa: PLC0415
+    from pipelines.alerts.dispatch import dispatch  # noqa: PLC0415
+
     file = AlertStateFile(settings.reports_dir, name)
     try:
         return dg.SkipReason(dispatch(file, look, lambda message: post(url, message), _now()))
@@ -116,6 +118,9 @@ def _look_at_runs(
     if not isinstance(state.position, int):
         # What failed before anybody asked for alerts is no news.
         return state.model_copy(update={"position": end_of_log(context.instance)})
+    # As in `_dispatch`.
+    from pipelines.alerts.dispatch import with_decision  # noqa: PLC0415
+
     links = _links(settings)
     finished = runs_finished_after(
         context.instance, state.position, lambda run: _is_of_this_location(context, run)
@@ -132,6 +137,9 @@ def _look_at_systems(state: AlertState, settings: Settings) -> AlertState:
     if position == state.position:
         return state
     rows = rows_of(read_columns(file, _STATUS_COLUMNS))
+    # As in `_dispatch`.
+    from pipelines.alerts.dispatch import with_decision  # noqa: PLC0415
+
     standing = systems_behind(rows, commits=commits, hours=hours)
     decision = decide_on_systems(state.alerted - state.undelivered, standing)
     is_first = state.position is None or (
@@ -155,6 +163,9 @@ def _look_at_feeds(state: AlertState, settings: Settings) -> AlertState:
     position = _version_of(file)
     if position == state.position:
         return state
+    # As in `_dispatch`.
+    from pipelines.alerts.dispatch import with_decision  # noqa: PLC0415
+
     rows = rows_of(read_columns(file, _FLAKE_COLUMNS))
     alerted = state.alerted - state.undelivered
     decision = decide_on_systems(alerted, feeds_not_current(rows))

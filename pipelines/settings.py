@@ -46,6 +46,9 @@ LONGEST_TIMEOUT_SECONDS = 2_147_483
 
 LONGEST_LINK = 1_000
 
+LONGEST_KEPT_DAYS = 36_500
+"""A century, which Python's dates can be counted back by."""
+
 
 class SettingsError(Exception):
     """Something that is set can't be used; the message says what and where, never its value."""
@@ -144,6 +147,11 @@ class Settings(BaseModel):
         default=168,
         le=LONGEST_HOURS,
         description="Alert when a system is newly behind by more hours than this.",
+    )
+    failed_runs_kept_days: PositiveInt = Field(
+        default=90,
+        le=LONGEST_KEPT_DAYS,
+        description="How long Dagster's records of runs that failed or were canceled are kept.",
     )
 
     flakelag_ui_hosts: str | None = Field(

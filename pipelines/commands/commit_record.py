@@ -17,7 +17,6 @@ from assets.schemas import COMMIT_ROLLOUTS, DEPLOYMENTS, FLAKE_DEPLOYMENT_STATUS
 from pipelines.store.published import (
     STATUS_DATASET,
     day_of,
-    iso_instants,
     partition_files,
     read_columns,
     rows_of,
@@ -205,12 +204,9 @@ def _deployments_of(
     columns = ("flake_id", "hostname", "commit_hash", "commit_timestamp")
     for file in files:
         if day_of(file) >= first_day:
-            table = read_columns(file, columns)
-            instants = iso_instants(table["commit_timestamp"])
-            values = (table[name].to_pylist() for name in columns[:-1])
-            for of_flake, *deployed in zip(*values, instants.to_pylist(), strict=True):
-                if of_flake == flake_id:
-                    yield (deployed[0], deployed[1], deployed[2])
+            for row in rows_of(read_columns(file, columns)):
+                if row["flake_id"] == flake_id:
+                    yield row["hostname"], row["commit_hash"], row["commit_timestamp"]
 
 
 def _beginning(table: pa.Table, column: str, prefix: str) -> pa.Table:

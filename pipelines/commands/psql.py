@@ -6,8 +6,8 @@ import click
 
 from assets.publishing.interfaces import OutsideFailure
 from pipelines.commands.environment import settings_for_command
+from pipelines.databases import HISTORY_DATABASE, embedded_server
 from pipelines.demo.ensure import DEMO_DATABASE
-from pipelines.wiring import HISTORY_DATABASE, embedded_server
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

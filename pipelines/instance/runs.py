@@ -2,8 +2,6 @@
 
 import dagster as dg
 
-from pipelines.instance.opening import command_lock
-
 COMMAND_TAG = "flakelag/command"
 """Marks the runs of our own commands: they live and die with a process that no daemon watches."""
 
@@ -29,6 +27,9 @@ def fail_runs_of_killed_commands(instance: dg.DagsterInstance) -> None:
 
 def fail_runs_of_killed_commands_unless_one_runs(instance: dg.DagsterInstance) -> None:
     """The same for the schedules, which would else wait for a dead run; leaves a live one alone."""
+    # It brings both kinds of storage, of which a run needs one and the definitions none.
+    from pipelines.instance.opening import command_lock  # noqa: PLC0415
+
     with command_lock(instance) as try_to_lock:
         if try_to_lock():
             fail_runs_of_killed_commands(instance)

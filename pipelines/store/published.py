@@ -3,6 +3,7 @@
 pyarrow itself imports pandas as soon as a Python value becomes an Arrow one (`pa.scalar`,
 `pa.array`, `column == "x"`) or an Arrow instant becomes a `datetime`. So instants leave Arrow as
 text, and rows are chosen either in Python or by functions that take their pattern as an option.
+`pyarrow.compute` is left to who needs it: loading it takes as long as reading a snapshot.
 """
 
 import datetime as dt
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.publishing.layout import dataset_of, date_of, published_files
@@ -86,20 +86,19 @@ def latest_snapshot(reports_dir: Path, columns: Sequence[str] | None = None) -> 
     return read_columns(partition_files(reports_dir, STATUS_DATASET)[-1], columns)
 
 
-def iso_instants(instants: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Writes instants as `2026-11-23T09:00:00.000000Z`, null staying null."""
-    # Without a zone: Arrow would look UTC up in a time zone database, which may not be there.
-    naive = instants.cast(pa.timestamp("us")).cast(pa.string())
-    return pc.replace_substring_regex(naive, pattern="(.*) (.*)", replacement=r"\1T\2Z")
-
-
 def rows_of(table: pa.Table) -> list[dict[str, Any]]:
     """The rows of a table as JSON objects: instants and dates as ISO 8601 text, in UTC."""
-    for position, field in enumerate(table.schema):
-        column = table.column(position)
-        if pa.types.is_timestamp(field.type):
-            table = table.set_column(position, field.name, iso_instants(column))
-        elif pa.types.is_date(field.type):
-            table = table.set_column(position, field.name, column.cast(pa.string()))
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+    columns = [_json_values(column) for column in table.columns]
+    names = table.column_names
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _json_values(column: pa.ChunkedArray) -> list[Any]:
+    if pa.types.is_timestamp(column.type):
+        # Without a zone: Arrow would look UTC up in a time zone database, which may not be there.
+        instants = column.cast(pa.timestamp("us")).cast(pa.string()).to_pylist()
+        return [None if at is None else f"{at.replace(' ', 'T')}Z" for at in instants]
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.string())
+    values: list[Any] = column.to_pylist()
+    return values

@@ -1,7 +1,9 @@
 """`make bench`: what this project's way takes, beside SQL written by hand for the same rows."""
 
 import tempfile
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -11,7 +13,15 @@ from tests.benchmark.backfill import measure_backfill
 from tests.benchmark.comparison import compare
 from tests.benchmark.heartbeats import measure_heartbeats
 from tests.benchmark.measure import machine
-from tests.benchmark.report import backfill_lines, comparison_lines, heartbeat_lines
+from tests.benchmark.report import (
+    backfill_lines,
+    comparison_lines,
+    heartbeat_lines,
+    start_lines,
+    years_lines,
+)
+from tests.benchmark.start import measure_start
+from tests.benchmark.years import measure_years
 
 
 @click.command()
@@ -22,6 +32,14 @@ from tests.benchmark.report import backfill_lines, comparison_lines, heartbeat_l
 @click.option("--sql/--no-sql", default=True, help="Compare with SQL in the embedded PostgreSQL.")
 @click.option("--backfill", "days", type=int, help="Measure a backfill of so many days instead.")
 @click.option("--heartbeats", type=int, help="Measure reading so many heartbeats instead.")
+@click.option("--records", type=int, help="Measure so many days of Dagster's records instead.")
+@click.option(
+    "--minutes",
+    default=15,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Between two runs of --records.",
+)
 def benchmark(
     systems: int,
     flakes: int | None,
@@ -29,10 +47,12 @@ def benchmark(
     repetitions: int,
     days: int | None,
     heartbeats: int | None,
+    records: int | None,
+    minutes: int,
     *,
     sql: bool,
 ) -> None:
-    """Times the computations beside SQL written by hand, a backfill, or reading heartbeats.
+    """Times the computations beside SQL written by hand, or what one of the options names.
 
     Everything is made in a temporary folder (TMPDIR) and removed again.
     """
@@ -47,12 +67,21 @@ def benchmark(
         generation="newer" if heartbeats is None else "newest",
     )
     click.echo(f"On {machine()} at the start.")
+    lines: Iterable[str]
     with tempfile.TemporaryDirectory(prefix="flakelag-bench-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
         if heartbeats is not None:
             lines = heartbeat_lines(measure_heartbeats(spec, heartbeats, repetitions, folder))
+        elif records is not None:
+            each = timedelta(minutes=minutes)
+            lines = years_lines(
+                [measure_years(kind, records, each, folder) for kind in ("SQLite", "PostgreSQL")]
+            )
         elif days is None:
-            lines = comparison_lines(compare(spec, repetitions, folder, with_sql=sql))
+            lines = chain(
+                start_lines(measure_start(repetitions)),
+                comparison_lines(compare(spec, repetitions, folder, with_sql=sql)),
+            )
         else:
             lines = backfill_lines(measure_backfill(spec, days, folder))
     click.echo("\n".join([*lines, f"On {machine()} at the end."]))

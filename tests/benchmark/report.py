@@ -1,12 +1,13 @@
 """What was measured, as lines of text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from assets.schemas import DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS
 from tests.benchmark import computation, handwritten
 from tests.benchmark.backfill import Backfill
 from tests.benchmark.comparison import Comparison
 from tests.benchmark.heartbeats import WITH, WITHOUT, Heartbeats
+from tests.benchmark.years import Years
 
 _MEGABYTE = 1_000_000
 _STATUS, _EVENTS = SYSTEM_DEPLOYMENT_STATUS.name, DEPLOYMENTS.name
@@ -86,6 +87,35 @@ def heartbeat_lines(measured: Heartbeats) -> Iterator[str]:
     more = measured.seconds[WITH] / measured.seconds[WITHOUT] - 1
     yield f"{'with them it takes longer by':<44}{more:9.1%}"
     yield from ["", *measured.plan]
+
+
+def years_lines(measured: Iterable[Years]) -> Iterator[str]:
+    """How Dagster's storage grew, and what opening its pages took on the first and the last day."""
+    for years in measured:
+        yield f"Dagster's records in {years.storage}"
+        yield "    day      runs     kept   before removal   after    removal"
+        last = years.days[-1].day
+        for day in years.days:
+            if day.day in (1, 2, last) or day.day % 30 == 0:
+                yield (
+                    f"  {day.day:5}{day.runs:10,}{day.kept:9,}{day.before / _MEGABYTE:14,.0f} MB"
+                    f"{day.after / _MEGABYTE:6,.0f} MB{day.removal_seconds:9.1f} s"
+                )
+        for page, seconds in years.last_pages.items():
+            first = years.first_pages[page]
+            yield (
+                f"  opening {page:<16}{first:6.2f} s at first, {seconds:6.2f} s at last "
+                f"({seconds / first:.2f} x)"
+            )
+        yield ""
+
+
+def start_lines(processor_seconds: Mapping[str, float]) -> Iterator[str]:
+    """What starting takes, and how often the first of them."""
+    base = next(iter(processor_seconds.values()))
+    for name, seconds in processor_seconds.items():
+        yield f"{_line(name, seconds)}{seconds / base:8.2f} x"
+    yield ""
 
 
 def _line(label: str, seconds: float) -> str:

@@ -25,7 +25,7 @@ from assets.compute.vocabulary import DEPLOYMENT_STATUSES, UNKNOWN_REASONS
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
 from pipelines.definitions import build_defs
 from pipelines.embedded.postgres import EmbeddedPostgres
-from pipelines.schedules import close_yesterday, refresh_today
+from pipelines.schedules import close_yesterday, refresh_today, remove_old_runs
 from pipelines.store.report_store import ReportStore
 from tests.browser.dagster_server import SECRET, DagsterServer, dagster_server
 from tests.browser.opening import PATIENCE_MS
@@ -275,11 +275,12 @@ def test_each_published_day_is_a_partition(visit: Visit, server: DagsterServer) 
 
 def test_schedules_and_sensors_run(visit: Visit) -> None:
     page = visit("/automation")
-    for name in ("close_yesterday", "refresh_today", "tell_of_failures", "tell_of_systems_behind"):
+    schedules = (refresh_today, close_yesterday, remove_old_runs)
+    for name in (*(each.name for each in schedules), "tell_of_failures", "tell_of_systems_behind"):
         expect(page.get_by_text(name, exact=True)).to_be_visible()
-    expect(page.get_by_role("checkbox", checked=True)).to_have_count(4)
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(5)
 
-    for schedule in (refresh_today, close_yesterday):
+    for schedule in schedules:
         page = visit(f"/locations/flakelag/schedules/{schedule.name}")
         for words in (schedule.cron_schedule, schedule.description, "UTC", schedule.job_name):
             expect(page.locator("body")).to_contain_text(str(words))

@@ -62,6 +62,7 @@ def test_rows_that_differ_are_counted_by_column(tmp_path: Path) -> None:
         (["--no-sql"], "index, once for all instants"),
         (["--backfill", "2"], "2 days in all"),
         (["--heartbeats", "2000"], "using agent_heartbeats_system_state_id_timestamp_idx"),
+        (["--records", "2", "--minutes", "480"], "Dagster's records in PostgreSQL"),
     ],
 )
 def test_make_bench(options: list[str], expected: str) -> None:

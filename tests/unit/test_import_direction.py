@@ -70,6 +70,32 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
     assert not {"pipelines", *NOT_FOR_COMPUTE} & set(loaded)
 
 
+@pytest.mark.parametrize(
+    ("module", "does_without"),
+    [
+        (
+            "pipelines.definitions",
+            (
+                "dagster_postgres sqlalchemy psycopg psycopg2 adbc_driver_manager requests duckdb "
+                "vl_convert jinja2 prometheus_client"
+            ),
+        ),
+        (
+            "pipelines.commands.status",
+            "dagster pandas pyarrow.compute pydantic psycopg sqlalchemy duckdb",
+        ),
+    ],
+)
+def test_what_is_not_needed_at_the_start_is_not_loaded(module: str, does_without: str) -> None:
+    script = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+
+    assert module in loaded
+    assert not {*does_without.split()} & {*loaded}
+
+
 @pytest.mark.parametrize("path", COMPUTE, ids=relative)
 def test_compute_imports_nothing_of_the_project_but_itself(path: Path) -> None:
     project = {

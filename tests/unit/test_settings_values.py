@@ -26,6 +26,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             "EXTRACT_RETRY_SECONDS": ("inf", "nan", "1e308", "0"),
             "FLEET_STATEMENT_TIMEOUT_SECONDS": ("9999999999", "2147484"),
             "FLEET_LOCK_TIMEOUT_SECONDS": ("9999999999",),
+            "FAILED_RUNS_KEPT_DAYS": ("0", "-1", "1.5", "nan", "36501"),
         }.items()
         for value in values
     ],
