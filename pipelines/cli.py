@@ -6,6 +6,7 @@ import click
 from typing_extensions import override
 
 _COMMANDS = {
+    "init": "pipelines.commands.init",
     "report": "pipelines.commands.report",
     "backfill": "pipelines.commands.backfill",
     "ui": "pipelines.commands.ui",
