@@ -70,7 +70,8 @@ def init(folder: Path) -> None:
         raise click.ClickException(explanation(error, path, "write", "DIR")) from None
     for path, is_new in made.items():
         click.echo(f"{'made  ' if is_new else 'stays '}  {path}")
-    click.echo(_next_steps(folder))
+    if any(made.values()):
+        click.echo(_next_steps(folder))
 
 
 def env_file(folder: Path) -> str:
