@@ -5,7 +5,7 @@ import dagster as dg
 from assets.publishing.daily_asset import daily_dataset
 from assets.publishing.interfaces import HistoryDatabase, ReportStore
 from assets.publishing.metadata import OWNERS
-from assets.publishing.partitions import keep_days
+from assets.publishing.partitions import keep_days, newest_published
 from assets.publishing.retries import Retries
 from assets.schemas import DEPLOYMENT_HISTORY, DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS
 
@@ -51,7 +51,7 @@ def view_system_deployment_status(
     retries: dg.ResourceParam[Retries],
 ) -> dg.MaterializeResult[None]:
     """Replaces the table behind the view by the newest published snapshot."""
-    newest = reports.published_dates(SYSTEM_DEPLOYMENT_STATUS)[-1]
+    newest = newest_published(reports, SYSTEM_DEPLOYMENT_STATUS)
     rows = reports.read(SYSTEM_DEPLOYMENT_STATUS, newest)
     described = rows.slice(0, 1).to_pylist()
     if not described:

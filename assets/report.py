@@ -15,6 +15,7 @@ from assets.publishing.interfaces import ReportStore
 from assets.publishing.layout import LATEST_PAGE, METRICS_FILE, file_of, page_of
 from assets.publishing.loading import FLEET, FleetLoader, LoadedFleet
 from assets.publishing.metadata import OWNERS, Metadata
+from assets.publishing.partitions import newest_published
 from assets.schemas import (
     COMMIT_ROLLOUTS,
     DEPLOYMENT_VELOCITY,
@@ -51,7 +52,7 @@ def fleet_report(
 ) -> dg.MaterializeResult[None]:
     """Renders the page of each day; that of the newest day is also `latest.html`."""
     loaded = fleet.load(context.run)
-    newest = reports.published_dates(SYSTEM_DEPLOYMENT_STATUS)[-1]
+    newest = newest_published(reports, SYSTEM_DEPLOYMENT_STATUS)
     for day in loaded.days(context):
         page = render_fleet_report(_inputs(day, loaded, reports)).encode()
         path = reports.write_atomically(page_of(day.date), page)
@@ -77,7 +78,7 @@ def fleet_report(
 )
 def fleet_metrics(reports: dg.ResourceParam[ReportStore]) -> dg.MaterializeResult[None]:
     """Writes the metrics of the newest snapshot."""
-    newest = reports.published_dates(FLAKE_DEPLOYMENT_STATUS)[-1]
+    newest = newest_published(reports, FLAKE_DEPLOYMENT_STATUS)
     status = frame_from_arrow(reports.read(SYSTEM_DEPLOYMENT_STATUS, newest))
     flakes = frame_from_arrow(reports.read(FLAKE_DEPLOYMENT_STATUS, newest))
     described = flakes if status.empty else status
@@ -106,5 +107,6 @@ def _inputs(day: Day, loaded: LoadedFleet, reports: ReportStore) -> FleetReportI
         adoption=adoption_curves(loaded.timeline, status, day.snapshot_at),
         snapshot_at=day.snapshot_at if described is None else described["snapshot_at"],
         extracted_at=day.extracted_at if described is None else described["extracted_at"],
+        unusable=loaded.unusable,
         status_file=file_of(SYSTEM_DEPLOYMENT_STATUS.name, day.date),
     )

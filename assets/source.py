@@ -32,6 +32,7 @@ from assets.publishing.metadata import (
 )
 from assets.publishing.partitions import StepEvents
 from assets.publishing.retries import Retries
+from assets.publishing.unusable import flake_names, unusable_rows
 from assets.schemas import QUARANTINE, REQUIRED_TABLES, SOURCE_TABLES, Dataset
 from assets.schemas.source import COMMITS, FLAKES, SYSTEMS
 
@@ -82,7 +83,7 @@ def read_fleet_database(
         with retries.of(context):
             sink = _NotingSink(writer)
             summary = fleet_database.extract(sink)
-        judged = _judge(summary, sink.noted[FLAKES.name], before, config)
+        judged = _judge(summary, sink.noted, before, config)
         for table, check in judged:
             yield check.result(table)
         forbidding = [check for _, check in judged if check.forbids_publishing]
@@ -156,7 +157,7 @@ class _NotingSink:
 
 def _judge(
     summary: ExtractSummary,
-    flakes: pa.Table,
+    noted: Mapping[str, pa.Table],
     before: StagedExtract | None,
     config: ReadFleetDatabase,
 ) -> list[tuple[str, JudgedCheck]]:
@@ -165,6 +166,8 @@ def _judge(
     if before is not None:
         rows_before = before.rows_read
         repositories_before = _repositories(before.table(FLAKES.name))
+    flakes = noted[FLAKES.name]
+    unusable = unusable_rows(noted[QUARANTINE.name], flake_names(flakes))
     fleet = FleetRead(_repositories(flakes), repositories_before, config.accept_shrunk)
     return [
         *(
@@ -183,7 +186,7 @@ def _judge(
             for table in REQUIRED_TABLES
         ),
         (FLAKES.name, SAME_FLEET.on(fleet)),
-        (QUARANTINE.name, NOTHING_QUARANTINED.on(summary.rows_quarantined)),
+        (QUARANTINE.name, NOTHING_QUARANTINED.on(unusable)),
     ]
 
 

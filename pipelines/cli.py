@@ -5,12 +5,15 @@ from importlib import import_module
 import click
 from typing_extensions import override
 
+from pipelines.commands.interruption import Interrupted
+
 _COMMANDS = {
     "init": "pipelines.commands.init",
     "report": "pipelines.commands.report",
     "backfill": "pipelines.commands.backfill",
     "ui": "pipelines.commands.ui",
     "webserver": "pipelines.commands.webserver",
+    "daemon": "pipelines.commands.daemon",
     "status": "pipelines.commands.status",
     "history": "pipelines.commands.history",
     "psql": "pipelines.commands.psql",
@@ -29,6 +32,13 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
         return command
+
+    @override
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
 
 from assets.publishing.days import FIRST_DAY
 from assets.publishing.display import display_sentence
@@ -51,7 +52,8 @@ def run_days(
     """Runs the job for a range of days in one go.
 
     Raises:
-        RunFailed: there is no such day, a step failed, or the run was interrupted.
+        RunFailed: there is no such day, or a step failed.
+        KeyboardInterrupt: the run was interrupted.
     """
     reading = {"read_fleet_database": {"config": {"accept_shrunk": accept_shrunk}}}
     if first_day == last_day:
@@ -65,7 +67,8 @@ def render_pages(instance: dg.DagsterInstance, day: str) -> None:
     """Renders the page of a published day anew, from what is published.
 
     Raises:
-        RunFailed: a step failed, or the run was interrupted.
+        RunFailed: a step failed.
+        KeyboardInterrupt: the run was interrupted.
     """
     _execute(instance, PAGES_JOB, {}, partition_key=day)
 
@@ -95,8 +98,18 @@ def _execute(
     else:
         if result.success:
             return
+        if _was_interrupted(result.all_events):
+            raise KeyboardInterrupt
         problem = "\n".join(_reasons(result.all_events))
     raise RunFailed(problem)
+
+
+def _was_interrupted(events: Sequence[dg.DagsterEvent]) -> bool:
+    return any(
+        event.is_job_failure
+        and event.job_failure_data.failure_reason == RunFailureReason.UNEXPECTED_TERMINATION
+        for event in events
+    )
 
 
 def _reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
@@ -109,21 +122,19 @@ def _reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
             reason = said.description if said is not None else None
             if reason is None and failure.error is not None:
                 cause = failure.error.cause or failure.error
-                reason = _words(cause.cls_name, cause.message)
+                reason = _words(cause.message)
             steps.setdefault(reason or "It does not say why.", []).append(str(event.step_key))
     reasons = [f"{', '.join(failed)}: {reason}" for reason, failed in steps.items()]
     if reasons:
         return reasons
     errors = [event.job_failure_data.error for event in events if event.is_job_failure]
     causes = [error.cause or error for error in errors if error is not None]
-    return [_words(cause.cls_name, cause.message) for cause in causes] or [
+    return [_words(cause.message) for cause in causes] or [
         "The run failed before its first step; see the Dagster UI (`make ui`)."
     ]
 
 
-def _words(exception: str | None, message: str) -> str:
-    if exception == dg.DagsterExecutionInterruptedError.__name__:
-        return "Interrupted."
+def _words(message: str) -> str:
     message = message.strip()
     # Our own exceptions speak for themselves; their class says nothing to whoever typed a command.
     is_ours = message.startswith(("assets.", "pipelines."))

@@ -4,7 +4,7 @@ Belongs here: how a page's inputs are made. Does not belong here: what a page mu
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from assets.compute.fleet import frame_from_arrow
 from assets.page import FleetReportInputs
+from assets.publishing.unusable import UnusableRows
 from assets.schemas import (
     COMMIT_ROLLOUTS,
     DEPLOYMENT_VELOCITY,
@@ -239,6 +240,7 @@ def inputs_of(
     velocity: pd.DataFrame | None = None,
     rollouts: pd.DataFrame | None = None,
     adoption: pd.DataFrame | None = None,
+    unusable: Sequence[UnusableRows] = (),
 ) -> FleetReportInputs:
     """A page's inputs around one snapshot."""
     return FleetReportInputs(
@@ -250,6 +252,7 @@ def inputs_of(
         adoption=adoption,
         snapshot_at=pd.Timestamp(NOW),
         extracted_at=pd.Timestamp(NOW),
+        unusable=unusable,
         status_file=STATUS_FILE,
     )
 

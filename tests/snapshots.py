@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.publishing.layout import file_of
-from assets.schemas import DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS, Dataset
+from assets.schemas import DEPLOYMENTS, QUARANTINE, SYSTEM_DEPLOYMENT_STATUS, Dataset
 
 SNAPSHOT_AT = dt.datetime(2026, 11, 23, 9, 0, tzinfo=dt.UTC)
 
@@ -59,6 +59,20 @@ def _row(dataset: Dataset, usual: dict[str, Any], values: dict[str, Any]) -> dic
 def publish_status(reports_dir: Path, day: str, *rows: dict[str, Any]) -> Path:
     """Puts a snapshot where the pipeline puts it, as the pipeline does: by replacing the file."""
     return _publish(reports_dir, SYSTEM_DEPLOYMENT_STATUS, day, rows)
+
+
+def publish_quarantine(reports_dir: Path, day: str, *rows: dict[str, Any]) -> None:
+    """Puts source rows that can't be used where the pipeline puts them; each says what matters."""
+    usual = {
+        "source_column": "timestamp",
+        "reason": "infinite_timestamp",
+        "raw_text": "infinity",
+        "extracted_at": SNAPSHOT_AT,
+    }
+    numbered = [
+        _row(QUARANTINE, {**usual, "row_number": number}, row) for number, row in enumerate(rows, 1)
+    ]
+    _publish(reports_dir, QUARANTINE, day, numbered)
 
 
 def publish_deployments(reports_dir: Path, *rows: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ class FleetTables:
             systems = put_aside[put_aside["source_table"] == "public.systems"]
             flakes = put_aside[put_aside["source_table"] == "public.flakes"]
             frames["unusable_hostnames"] = frozenset(systems["hostname"].dropna())
-            frames["unusable_flake_ids"] = frozenset(flakes["row_key"].dropna().astype("int64"))
+            frames["unusable_flake_ids"] = frozenset(flakes["flake_id"].dropna())
         return cls(**frames)
 
     @property

@@ -41,6 +41,9 @@ LONGEST_RAW_TEXT = 1000
 RAW_SUFFIX = "__raw"
 # A flag on each row whose key an earlier row has already.
 DUPLICATE_FLAG = "__is_duplicate"
+# A flag on each row whose primary key another row has too, where that is not the key: on all of
+# them, because whatever refers to it may mean any of them.
+SHARED_ID_FLAG = "__shares_id"
 
 _INFINITIES = frozenset({"infinity", "-infinity"})
 # What stands for the raw text of a value that is not there.
@@ -59,6 +62,7 @@ class UnusableRow:
             undecodable bytes are escaped as `\xNN`.
         hostname: of the host that the row is about; None where the table has none or it is what
             can't be read.
+        flake_id: of the flake that the row is about; likewise.
     """
 
     row_key: str | None
@@ -66,6 +70,7 @@ class UnusableRow:
     reason: str
     raw_text: str
     hostname: str | None = None
+    flake_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ def sort_batch(
     key: str,
     primary_key: str = "id",
     hostname: str = "hostname",
+    flake: str = "flake_id",
     paths: Collection[str] = (),
     dispensable: Collection[str] = (),
 ) -> SortedBatch:
@@ -101,11 +107,12 @@ def sort_batch(
 
     Args:
         batch: the columns of `schema`; for an instant, also its raw text (`RAW_SUFFIX`) where it is
-            out of range; optionally `DUPLICATE_FLAG`.
+            out of range; optionally `DUPLICATE_FLAG` and `SHARED_ID_FLAG`.
         schema: of the usable rows; says which columns may be null.
         key: the column that `DUPLICATE_FLAG` is about.
         primary_key: the column that `UnusableRow.row_key` is taken from.
         hostname: the column that holds a hostname, where there is one.
+        flake: the column that holds the id of a flake, where there is one.
         paths: the columns that hold paths.
         dispensable: nullable instants without which the row can be used safely: out of range, they
             become null and the row stays.
@@ -134,10 +141,10 @@ def sort_batch(
         values = _without(batch.column(path), faults)
         for row in _rows(pc.greater(pc.binary_length(values), LONGEST_PATH)):
             faults.setdefault(row, (path, PATH_TOO_LONG, values[row].as_py()))
-    if DUPLICATE_FLAG in batch.schema.names:
-        keys = _without(batch.column(key), faults)
-        for row in _rows(batch.column(DUPLICATE_FLAG)):
-            faults.setdefault(row, (key, DUPLICATE_KEY, str(keys[row].as_py())))
+    for flag, column in ((DUPLICATE_FLAG, key), (SHARED_ID_FLAG, primary_key)):
+        if flag in batch.schema.names:
+            for row in _rows(batch.column(flag)):
+                faults.setdefault(row, (column, DUPLICATE_KEY, str(_key_text(batch, column, row))))
 
     rows = sorted(faults)
     unusable = [
@@ -147,6 +154,7 @@ def sort_batch(
             reason=reason,
             raw_text=raw_text[:LONGEST_RAW_TEXT],
             hostname=_usable_hostname(batch, hostname, row),
+            flake_id=batch.column(flake)[row].as_py() if flake in schema.names else None,
         )
         for row in rows
         for column, reason, raw_text in (faults[row],)

@@ -4,6 +4,7 @@ Belongs here: what the page takes, and how much of it a person reads. Does not b
 section says (the modules beside this one), how it looks (the templates).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from assets.page.flake_names import FlakeNames, flake_names
 from assets.page.movement import fleet_days, lead_times, recent
 from assets.page.overview import count_statuses, flakes_without_systems, lagging_flakes
 from assets.page.triage import needing_attention
+from assets.publishing.unusable import UnusableRows, in_sentences
 
 # What a person reads; the files that the page names hold the rest.
 ATTENTION_LIMIT = 400
@@ -26,6 +28,7 @@ CHARTED_FLAKES_LIMIT = 6
 CHARTED_COMMITS_LIMIT = 5
 CHANGED_SYSTEMS_LIMIT = 50
 CHANGED_FLAKES_LIMIT = 8
+UNUSABLE_LIMIT = 20
 WINDOW_DAYS = 90
 
 
@@ -42,6 +45,7 @@ class FleetReportInputs:
         adoption: what `assets.compute.adoption.adoption_curves` gives for them, likewise.
         snapshot_at: the instant that the page describes.
         extracted_at: when the source tables were read.
+        unusable: the source rows that can't be used, by whom they are about.
         status_file: the Parquet file of `status`, relative to the folder of the reports.
     """
 
@@ -53,6 +57,7 @@ class FleetReportInputs:
     adoption: pd.DataFrame | None
     snapshot_at: pd.Timestamp
     extracted_at: pd.Timestamp
+    unusable: Sequence[UnusableRows]
     status_file: str
 
     @property
@@ -80,6 +85,7 @@ def render_fleet_report(inputs: FleetReportInputs) -> str:
         "report.html.j2",
         inputs=inputs,
         since=_since(inputs),
+        unusable=in_sentences(inputs.unusable, UNUSABLE_LIMIT),
         **_standing(inputs, names),
         **_movement(inputs, names),
         adoption=_adoption(inputs, names),

@@ -15,6 +15,7 @@ import pandas as pd
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.publishing.conformity import Problem, Rule
 from assets.publishing.display import display_name
+from assets.publishing.unusable import UnusableRows, in_sentences
 from assets.schemas import Dataset
 
 Measured = Mapping[str, int | float | str]
@@ -189,20 +190,18 @@ SAME_FLEET: Check[FleetRead] = Check(
 )
 
 
-def judge_quarantined(rows_by_table: Mapping[str, int]) -> Verdict:
-    """Fails when any row had to be put aside."""
-    affected = {table: rows for table, rows in rows_by_table.items() if rows}
-    if not affected:
+def judge_quarantined(unusable: Sequence[UnusableRows]) -> Verdict:
+    """Fails when any row had to be put aside; says what is uncertain because of it, and of whom."""
+    if not unusable:
         return Verdict(True, "Every row could be used.", {"rows": 0})
-    named = ", ".join(f"{rows} of public.{table}" for table, rows in affected.items())
-    return Verdict(
-        False,
-        f"Rows that can't be used: {named}. The quarantine dataset has each with its reason.",
-        {"rows": sum(affected.values())},
-    )
+    rows = sum(each.rows for each in unusable)
+    told = " ".join(in_sentences(unusable, EXAMPLES))
+    if len(unusable) <= EXAMPLES:
+        told += " The quarantine dataset has each row, with its reason."
+    return Verdict(False, told, {"rows": rows})
 
 
-NOTHING_QUARANTINED: Check[Mapping[str, int]] = Check(
+NOTHING_QUARANTINED: Check[Sequence[UnusableRows]] = Check(
     "nothing_quarantined",
     "Every source row could be used.",
     blocks=False,

@@ -15,6 +15,9 @@ from collections.abc import Iterable
 LONGEST_NAME = 253
 """In characters: no valid hostname is longer, so each is shown whole where there is room."""
 
+LONGEST_LABEL = 64
+"""In characters, where a name stands among others: in a table of text, or in a sentence."""
+
 LONGEST_SENTENCE = 2_000
 """In characters."""
 

@@ -9,7 +9,9 @@ from assets.compute.fleet import FleetTables
 from assets.compute.timeline import FleetTimeline, index_fleet
 from assets.publishing.days import Day, days_as_of
 from assets.publishing.interfaces import ReportStore
+from assets.publishing.unusable import UnusableRows, flake_names, unusable_rows
 from assets.schemas import QUARANTINE, SOURCE_TABLES
+from assets.schemas.source import FLAKES
 
 FLEET = tuple(table.name for table in (*SOURCE_TABLES, QUARANTINE))
 """What an asset that loads the fleet depends on: all of this is opened for it."""
@@ -24,12 +26,14 @@ class LoadedFleet:
         tables: all source tables.
         timeline: the same, indexed.
         extracted_at: when they were read.
+        unusable: their rows that can't be used, by whom they are about.
     """
 
     run_id: str
     tables: FleetTables
     timeline: FleetTimeline
     extracted_at: pd.Timestamp
+    unusable: tuple[UnusableRows, ...]
 
     def days(self, context: dg.AssetExecutionContext) -> list[Day]:
         """The days of a step's partitions, as the extract shows them."""
@@ -50,12 +54,14 @@ class FleetLoader:
         """The extract that the run made, or the run that it repeats; else the newest."""
         if self._last is None or self._last.run_id != run.run_id:
             extract = self._reports.extract_for_run(related_runs(run))
-            tables = FleetTables.from_arrow(extract.tables(), extract.table(QUARANTINE.name))
+            quarantine = extract.table(QUARANTINE.name)
+            tables = FleetTables.from_arrow(extract.tables(), quarantine)
             self._last = LoadedFleet(
                 run.run_id,
                 tables,
                 index_fleet(tables),
                 pd.Timestamp(extract.extracted_at).as_unit("us"),
+                unusable_rows(quarantine, flake_names(extract.table(FLAKES.name))),
             )
         return self._last
 

@@ -28,6 +28,21 @@ ComputeDay = Callable[[Day], tuple[pd.DataFrame, Sequence[JudgedCheck]]]
 PROGRESS_REPORTS = 20
 
 
+def newest_published(reports: ReportStore, dataset: Dataset) -> dt.date:
+    """The newest day (UTC) that is published.
+
+    Raises:
+        dg.Failure: there is none yet.
+    """
+    published = reports.published_dates(dataset)
+    if not published:
+        raise dg.Failure(
+            f"No {dataset.name} is published yet. Materialize it first, or run `flakelag report`.",
+            allow_retries=False,
+        )
+    return published[-1]
+
+
 def publish_days(
     context: dg.AssetExecutionContext,
     dataset: Dataset,

@@ -167,5 +167,11 @@ QUARANTINE = Dataset(
             "read.",
             nullable=True,
         ),
+        identifier(
+            "flake_id",
+            "Flake that the row of `commits`, `flakes` or `systems` is about; null where it can't "
+            "be read.",
+            nullable=True,
+        ),
     ),
 )

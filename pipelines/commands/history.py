@@ -66,7 +66,7 @@ Columns:
   RAN       how long it ran, until now if it still does
   OUTCOME   {RUNNING}, {REPLACED}, {ROLLED_BACK} (the next deployment was a rollback), or
             {UNKNOWN} (its end may lie on a day that is not published)
-Columns stand two spaces apart or more, `-` means that there is no value. Names of more than 253
+Columns stand two spaces apart or more, `-` means that there is no value. Names of more than 64
 characters are shortened; --json has them whole.
 
 \b

@@ -1,7 +1,7 @@
-"""Ctrl-C while Python can't hear it, because a driver's C code waits for an answer.
+"""Ctrl-C: one word and one exit status for it, also while Python can't hear it.
 
-Belongs here: ending the process all the same. Does not belong here: what is cleared up on the
-usual way out.
+Belongs here: ending the process all the same where a driver's C code waits for an answer. Does not
+belong here: what is cleared up on the usual way out.
 """
 
 import os
@@ -10,8 +10,26 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO, Any
 
+import click
+from typing_extensions import override
+
+_SAID = "Interrupted."
 _SECONDS_FOR_THE_USUAL_WAY = 3.0
+
+
+class Interrupted(click.ClickException):
+    """Somebody pressed Ctrl-C; ends the command as shells expect it."""
+
+    exit_code = 128 + signal.SIGINT
+
+    def __init__(self) -> None:
+        super().__init__(_SAID)
+
+    @override
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(_SAID, file=file, err=file is None)
 
 
 @contextmanager
@@ -37,4 +55,6 @@ def _listen(hearing: socket.socket, over: threading.Event) -> None:
     with hearing:
         while numbers := hearing.recv(1):
             if numbers[0] == signal.SIGINT and not over.wait(_SECONDS_FOR_THE_USUAL_WAY):
-                os._exit(128 + signal.SIGINT)
+                # No lock of Python's own, which whoever waits may hold.
+                os.write(2, f"{_SAID}\n".encode())
+                os._exit(Interrupted.exit_code)

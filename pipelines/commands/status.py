@@ -5,13 +5,22 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
-from assets.publishing.display import display_name
+from assets.publishing.display import LONGEST_LABEL, LONGEST_NAME, display_name
+from assets.publishing.layout import published_files
+from assets.publishing.unusable import (
+    WHOM_ROWS_ARE_ABOUT,
+    UnusableRows,
+    in_sentences,
+    unusable_rows,
+)
+from assets.schemas import QUARANTINE
 from pipelines.commands.terminal import (
     Display,
     NoAnswerError,
@@ -23,7 +32,12 @@ from pipelines.commands.terminal import (
     write,
 )
 from pipelines.durations import duration
-from pipelines.store.published import UnreadableReportsError, latest_snapshot, rows_of
+from pipelines.store.published import (
+    UnreadableReportsError,
+    latest_snapshot,
+    read_columns,
+    rows_of,
+)
 
 CURRENT_STATUSES = frozenset({"up_to_date", "ahead"})
 
@@ -36,6 +50,7 @@ _PRINTED_COLUMNS = (
     "deployment_status",
     "commits_behind",
     "hours_behind",
+    "flake_id",
     "flake_name",
     "current_commit_hash",
     "latest_commit_hash",
@@ -43,6 +58,9 @@ _PRINTED_COLUMNS = (
     "unknown_reason",
     *SNAPSHOT_COLUMNS,
 )
+
+_FLAKE_WIDTH = 24
+_UNUSABLE_SHOWN = 5
 
 _STATUS_COLOURS = {
     "no_deployment": "magenta",
@@ -69,8 +87,9 @@ Columns:
   LATEST    latest commit of its flake
   DEPLOYED  when it began to run what it runs
   REASON    why the status is unknown
-Columns stand two spaces apart or more, `-` means that there is no value. Names of more than 253
-characters are shortened; --json has them whole.
+Columns stand two spaces apart or more, `-` means that there is no value. Names of more than 64
+characters are shortened; --json has them whole. Above the table stands what is uncertain because
+rows of the fleet's database can't be used.
 
 \b
 Exit status:
@@ -87,8 +106,10 @@ Examples:
   flakelag status --json | jq -r '.systems[] | select(.hours_behind > 168) | .hostname'
 
 --json writes snapshot_at, extracted_at, snapshot_date, snapshot_age_seconds, systems_total,
-counts (by status) and systems: a list of objects with every other column of
-system_deployment_status, as the data dictionary has them; null where there is no value.
+counts (by status), unusable_rows (of the fleet's database: how many, of which table, about which
+host or flake, and what is uncertain because of them) and systems: a list of objects with every
+other column of system_deployment_status, as the data dictionary has them; null where there is no
+value.
 """
 
 
@@ -131,6 +152,7 @@ def status(
         raise NoAnswerError(str(error)) from None
     rows = rows_of(table)
     snapshot = _snapshot(rows)
+    unusable = _unusable(reports_dir, rows)
     wanted = _flakes_named(flakes, rows)
     chosen = [
         row
@@ -142,9 +164,10 @@ def status(
     shown = chosen[:limit]
     age = _age(snapshot)
     if as_json:
-        write([_json_text(snapshot, age, counts, shown)])
+        write([_json_text(snapshot, age, counts, unusable, shown)])
     else:
-        write([*_summary(snapshot, age, counts), *_table(shown)])
+        warnings = in_sentences(unusable, _UNUSABLE_SHOWN)
+        write([*_summary(snapshot, age, counts), *warnings, "", *_table(shown)])
     is_current = counts.keys() <= CURRENT_STATUSES
     context.exit(ALL_CURRENT if is_current else SOME_NOT_CURRENT)
 
@@ -164,27 +187,50 @@ def _age(snapshot: Row) -> float:
 def _flakes_named(flakes: Sequence[str], rows: Sequence[Row]) -> set[str]:
     """The names of the flakes that are asked for, by name or by what is shown of it."""
     known = {row["flake_name"] for row in rows} - {None}
-    shown = {name: display_name(name) for name in known}
+    shown = {
+        display_name(name, longest): name
+        for name in sorted(known)
+        for longest in (LONGEST_NAME, LONGEST_LABEL, _FLAKE_WIDTH)
+    }
     for flake in flakes:
-        if flake not in known and flake not in shown.values():
+        if flake not in known and flake not in shown:
             # Of what is shown: comparing texts without end takes time without end.
-            named = sorted(shown.values())
+            named = sorted(display_name(name) for name in known)
             likely = difflib.get_close_matches(display_name(flake), named, n=5) or named[:20]
             raise click.BadParameter(
                 f"no system belongs to a flake named '{display_name(flake)}'; "
                 f"there is: {', '.join(likely) or 'none'}.",
                 param_hint="--flake",
             )
-    return {name for name in known if name in flakes or shown[name] in flakes}
+    return {flake if flake in known else shown[flake] for flake in flakes}
 
 
-def _json_text(snapshot: Row, age: float, counts: Counter[str], shown: Sequence[Row]) -> str:
+def _unusable(reports_dir: Path, rows: Sequence[Row]) -> tuple[UnusableRows, ...]:
+    """The source rows that the newest reading could not use."""
+    files = published_files(reports_dir, QUARANTINE.name)
+    if not files:
+        return ()
+    names = {row["flake_id"]: row["flake_name"] for row in rows if row["flake_id"] is not None}
+    try:
+        return unusable_rows(read_columns(files[-1], WHOM_ROWS_ARE_ABOUT), names)
+    except UnreadableReportsError as error:
+        raise NoAnswerError(str(error)) from None
+
+
+def _json_text(
+    snapshot: Row,
+    age: float,
+    counts: Counter[str],
+    unusable: Sequence[UnusableRows],
+    shown: Sequence[Row],
+) -> str:
     return json.dumps(
         {
             **snapshot,
             "snapshot_age_seconds": round(age),
             "systems_total": counts.total(),
             "counts": {name: counts[name] for name in DEPLOYMENT_STATUSES},
+            "unusable_rows": [{**asdict(each), "effect": each.effect} for each in unusable],
             "systems": [
                 {name: value for name, value in row.items() if name not in SNAPSHOT_COLUMNS}
                 for row in shown
@@ -199,7 +245,6 @@ def _summary(snapshot: Row, age: float, counts: Counter[str]) -> list[str]:
     return [
         f"Snapshot of {to_the_minute(snapshot['snapshot_at'])}, {duration(age)} old. "
         f"Systems: {counts.total()}" + (f" ({', '.join(parts)})" if parts else ""),
-        "",
     ]
 
 
@@ -213,7 +258,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
             TextColumn("STATUS", texts("deployment_status"), colours=_STATUS_COLOURS),
             TextColumn("COMMITS", [_number(row["commits_behind"]) for row in rows], is_number=True),
             TextColumn("HOURS", [_number(row["hours_behind"]) for row in rows], is_number=True),
-            TextColumn("FLAKE", texts("flake_name"), width=24),
+            TextColumn("FLAKE", texts("flake_name"), width=_FLAKE_WIDTH),
             TextColumn("CURRENT", texts("current_commit_hash"), width=8),
             TextColumn("LATEST", texts("latest_commit_hash"), width=8),
             TextColumn("DEPLOYED", [to_the_minute(row["deployment_time"]) for row in rows]),

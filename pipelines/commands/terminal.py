@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from assets.publishing.display import LONGEST_NAME, display_name
+from assets.publishing.display import LONGEST_LABEL, LONGEST_NAME, display_name
 from assets.publishing.instants import utc_minute
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,8 +53,8 @@ class TextColumn:
     Attributes:
         title: its heading.
         cells: what stands in it, one a row; None is printed as `-`.
-        width: on a terminal, longer cells are shortened to this. Elsewhere, and for None, to
-            `LONGEST_NAME`, so that no name makes the others' lines as long as itself.
+        width: of names that somebody chose: on a terminal longer ones are shortened to this,
+            elsewhere to `LONGEST_LABEL`. None where the texts are our own.
         is_number: aligned to the right.
         colours: by cell, the colour it is printed in.
     """
@@ -76,7 +76,10 @@ def table_lines(columns: Sequence[TextColumn], display: Display) -> list[str]:
 
 
 def _padded(column: TextColumn, display: Display, *, is_last: bool) -> list[str]:
-    limit = (display.is_terminal and column.width) or LONGEST_NAME
+    if column.width is None:
+        limit = LONGEST_NAME
+    else:
+        limit = column.width if display.is_terminal else LONGEST_LABEL
     texts = [column.title, *(display_name(cell or NOTHING, limit) for cell in column.cells)]
     widths = [_cell_width(text) for text in texts]
     width = 0 if is_last and not column.is_number else max(widths)

@@ -11,10 +11,42 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+CHILD_OPTION = "--until-stdin-ends"
+"""What is added to the command of a program of ours that is run together with others."""
 
 # Whoever presses Ctrl-C has the prompt back within five seconds.
 _SECONDS_TO_STOP = 2.5
 _POLL_SECONDS = 0.2
+
+
+def child_option(command: _Command) -> _Command:
+    """The option of a program that `run_together` can run, whoever kills it.
+
+    The program is then ended, with all that it started, when the process that runs it is gone: also
+    where that was killed and could not see to it. Standard input is a pipe that only it holds.
+    """
+
+    def watch(_context: click.Context, _parameter: click.Parameter, is_child: bool) -> None:
+        if is_child:
+            threading.Thread(target=_end_with_stdin, daemon=True).start()
+
+    return click.option(
+        CHILD_OPTION, is_flag=True, hidden=True, expose_value=False, callback=watch
+    )(command)
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1024):
+        continue
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        os.killpg(0, number)
+        time.sleep(_SECONDS_TO_STOP)
 
 
 class _Told:
@@ -42,11 +74,12 @@ def run_together(
 ) -> str | None:
     """Runs programs until one ends, or until Ctrl-C, SIGTERM or the end of the terminal.
 
-    Nothing that they started is left then. Each has a process group of its own: so Ctrl-C reaches
+    Nothing that they started is left then, nor if we are killed, because each has
+    `child_option`. Each has a process group of its own: so Ctrl-C reaches
     us alone, and they are asked to stop once, not twice. A second Ctrl-C kills them.
 
     Args:
-        programs: their commands, by name.
+        programs: their commands, by name, with `CHILD_OPTION`.
         environment: theirs.
         tell: says what happens to whoever waits.
 
@@ -59,7 +92,9 @@ def run_together(
     ended = None
     try:
         for name, command in programs.items():
-            running[name] = subprocess.Popen(command, env=environment, process_group=0)
+            running[name] = subprocess.Popen(
+                command, env=environment, process_group=0, stdin=subprocess.PIPE
+            )
         while ended is None and not told.once.wait(_POLL_SECONDS):
             ended = next((name for name, each in running.items() if each.poll() is not None), None)
         tell(

@@ -2,15 +2,13 @@
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
 from pipelines.commands.environment import settings_for_command
 from pipelines.commands.interruption import heard_within_seconds
-from pipelines.commands.together import run_together
+from pipelines.commands.together import CHILD_OPTION, run_together
 from pipelines.commands.webserver import instance_for_command, require_free, serving_options
-from pipelines.instance import workspace_file
 
 
 @click.command()
@@ -30,12 +28,13 @@ def ui(
         with instance_for_command(settings):
             pass
     # Not from this folder: -P keeps what lies in it from being taken for our code.
-    webserver = [sys.executable, "-P", "-m", "pipelines.cli", "webserver"]
+    flakelag = [sys.executable, "-P", "-m", "pipelines.cli"]
+    webserver = [*flakelag, "webserver", CHILD_OPTION]
     webserver += ["--host", host, "--port", str(port), "--path-prefix", path_prefix]
     webserver += [word for name in allow_host for word in ("--allow-host", name)]
     if read_only:
         webserver.append("--read-only")
-    daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-w", workspace_file()]
+    daemon = [*flakelag, "daemon", CHILD_OPTION]
 
     click.echo(
         f"The Dagster UI is at http://{host}:{port}{path_prefix} once it has loaded. "

@@ -10,6 +10,7 @@ import click
 
 from pipelines.commands.environment import settings_for_command
 from pipelines.commands.interruption import heard_within_seconds
+from pipelines.commands.together import child_option
 from pipelines.instance import InstanceUnusableError, workspace_file
 from pipelines.settings import Settings
 from pipelines.webserver.names import Authority, OwnNames, read_names
@@ -76,10 +77,11 @@ def serving_options(command: _Command) -> _Command:
 
 @click.command()
 @serving_options
+@child_option
 def webserver(
     host: str, port: int, *, read_only: bool, allow_host: tuple[str, ...], path_prefix: str
 ) -> None:
-    """Start the Dagster UI alone; `dagster-daemon run` beside it runs the schedules.
+    """Start the Dagster UI alone; `flakelag daemon` beside it runs the schedules.
 
     It has no log-in, and answers only pages that it sent itself, under its own names. Leave it on
     127.0.0.1, or put a proxy in front that authenticates.

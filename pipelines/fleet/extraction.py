@@ -15,7 +15,13 @@ from assets.compute.quarantine import sort_batch
 from assets.publishing.interfaces import ExtractSink, ExtractSummary
 from assets.schemas import OPTIONAL_TABLES, QUARANTINE, REQUIRED_TABLES, SOURCE_TABLES
 from assets.schemas.dictionary import Dataset
-from assets.schemas.source import DERIVATIONS, SYSTEM_STATES
+from assets.schemas.source import (
+    DERIVATION_STATUSES,
+    DERIVATIONS,
+    ENVIRONMENTS,
+    FLAKES,
+    SYSTEM_STATES,
+)
 from pipelines.fleet import queries
 from pipelines.fleet.connection import FleetConnection
 from pipelines.fleet.errors import FleetDatabaseError, FleetDatabaseUnavailable
@@ -26,6 +32,10 @@ from pipelines.fleet.reported_paths import ReportedPaths
 # Large enough that a batch costs little, small enough that a few of them are nothing.
 BATCH_BYTES = 16 * 2**20
 PATHS_A_LOOK_UP = 1_000
+
+# Others refer to their rows: without one of them, what is built would look as if it were not, and
+# who has an environment as if nobody had recorded it.
+NEEDED_WHOLE = (DERIVATION_STATUSES, ENVIRONMENTS)
 
 # What hosts report comes first: by it we know which package derivations are needed.
 _READING_ORDER = sorted(SOURCE_TABLES, key=lambda table: (table != SYSTEM_STATES, table.name))
@@ -162,6 +172,7 @@ class FleetDatabase:
                     batch,
                     dataset.arrow_schema,
                     key=key,
+                    flake="id" if dataset == FLAKES else "flake_id",
                     paths=queries.PATH_COLUMNS.get(dataset.name, ()),
                     dispensable=queries.DISPENSABLE_COLUMNS.get(dataset.name, ()),
                 )
@@ -195,10 +206,11 @@ def _read_if_possible(
         connection.run("ROLLBACK TO SAVEPOINT optional_table")
         fault = str(error)
     else:
-        problem = log.too_many(dataset)
+        is_needed_whole = dataset in NEEDED_WHOLE
+        problem = log.any_unusable(dataset) if is_needed_whole else log.too_many(dataset)
         if problem is None:
             return iter(read)
-        fault = f"too much of it can't be used.\n{problem}"
+        fault = f"{'some' if is_needed_whole else 'too much'} of it can't be used.\n{problem}"
     log.forget(dataset)
     return f"The optional table {SCHEMA}.{dataset.name} counts as absent: {fault}"
 

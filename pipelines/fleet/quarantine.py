@@ -104,6 +104,7 @@ class QuarantineLog:
                     "raw_text": row.raw_text,
                     "extracted_at": self._extracted_at,
                     "hostname": row.hostname,
+                    "flake_id": row.flake_id,
                 }
             )
         if rows:
@@ -136,7 +137,15 @@ class QuarantineLog:
             unusable, of, what = len(self._hosts_at_fault), len(hosts), "hosts"
         if unusable <= max(LARGEST_UNUSABLE_COUNT, LARGEST_UNUSABLE_SHARE * of):
             return None
-        lines = [f"  - {SCHEMA}.{table}: {unusable:,} of {of:,} {what} ({unusable / of:.1%})"]
+        return self._faults_of(table, f"{unusable:,} of {of:,} {what} ({unusable / of:.1%})")
+
+    def any_unusable(self, dataset: Dataset) -> str | None:
+        """Says which rows of a table can't be used; None where all can."""
+        unusable, of = self.rows_quarantined[dataset.name], self.rows_read[dataset.name]
+        return self._faults_of(dataset.name, f"{unusable:,} of {of:,} rows") if unusable else None
+
+    def _faults_of(self, table: str, how_many: str) -> str:
+        lines = [f"  - {SCHEMA}.{table}: {how_many}"]
         for (column, reason), count in self._faults[table].most_common():
             examples = "; ".join(
                 f"{display_name(row.row_key or 'unreadable key', _LONGEST_EXAMPLE)}: "

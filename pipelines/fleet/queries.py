@@ -10,7 +10,13 @@ from datetime import timedelta
 
 from psycopg import sql
 
-from assets.compute.quarantine import DUPLICATE_FLAG, LONGEST_HOSTNAME, LONGEST_PATH, RAW_SUFFIX
+from assets.compute.quarantine import (
+    DUPLICATE_FLAG,
+    LONGEST_HOSTNAME,
+    LONGEST_PATH,
+    RAW_SUFFIX,
+    SHARED_ID_FLAG,
+)
 from assets.schemas.dictionary import INSTANT, TEXT, Column, Dataset
 from assets.schemas.source import DERIVATIONS, SYSTEM_STATES, SYSTEMS
 from pipelines.fleet.preflight import SCHEMA, FleetShape
@@ -91,12 +97,15 @@ def select_table(dataset: Dataset, shape: FleetShape, where: str | None = None) 
 
     Beside each instant stands its text (`RAW_SUFFIX`) where it is out of range, in which case the
     instant is null. Where no unique index guards the key, rows that repeat it are flagged
-    (`DUPLICATE_FLAG`): all but the first by their other columns, usable instants first.
+    (`DUPLICATE_FLAG`): all but the first by their other columns, usable instants first. Systems are
+    known by their hostname; those that share an `id` are flagged too (`SHARED_ID_FLAG`), all.
     """
     names = shape.source_columns[dataset.name]
     columns = [(column, names[column.name]) for column in dataset.columns]
     selected = [item for column, name in columns for item in _projection(dataset, column, name)]
     selected.append(f"{_duplicate(dataset, shape)} AS {_quoted(DUPLICATE_FLAG)}")
+    if dataset == SYSTEMS and "id" not in shape.unique_columns[dataset.name]:
+        selected.append(f'count(*) OVER (PARTITION BY "id") > 1 AS {_quoted(SHARED_ID_FLAG)}')
     statement = f"SELECT {', '.join(selected)} FROM {SCHEMA}.{dataset.name} AS source"  # noqa: S608 -- names are constants
     if where is None and dataset == DERIVATIONS:
         # By far the most rows, and few of them matter: see `select_packages`.

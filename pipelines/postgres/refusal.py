@@ -45,6 +45,7 @@ _OUR_SERVER = re.compile(r'^connection to server at "127\.0\.0\.1", port \d+ fai
 _LOCATION = re.compile(r"\n\S+:  \w+, [\w.]+:\d+\s*$")
 # The one SQLSTATE that pgbouncer has for most of what it refuses; its words are never translated.
 _OF_POOLERS = "08P01"
+_NO_SUCH_DATABASE = "3D000"
 _POOLER_NEEDS_A_PERSON = re.compile(
     r"no such (user|database)|unsupported startup parameter|authentication failed|SSL required"
     r"|not allowed|disabled",
@@ -67,6 +68,7 @@ class Matter(StrEnum):
         "channel_binding, options); a password may also come from PGPASSWORD, PGPASSFILE or the "
         "service file"
     )
+    DATABASE = "the name of the database"
     BUSY = "the server's log; it may be starting, stopping, or have too many connections"
 
 
@@ -171,7 +173,8 @@ class _Attempt:
             passes = cause_of(state).passes
             if state == _OF_POOLERS:
                 passes = not _POOLER_NEEDS_A_PERSON.search(said)
-            return Refusal(Matter.BUSY if passes else Matter.LOGIN, passes, said, state)
+            matter = Matter.DATABASE if state == _NO_SUCH_DATABASE else Matter.LOGIN
+            return Refusal(Matter.BUSY if passes else matter, passes, said, state)
         if not self._reached:
             return Refusal(Matter.REACHING, passes=True, said=said)
         # A server hangs up as soon as it hears that its certificate won't do, perhaps before we

@@ -14,9 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
+from assets.publishing.display import display_name
 from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
 from pipelines.commands.status import status
-from tests.snapshots import SNAPSHOT_AT, publish_status, status_row
+from tests.snapshots import SNAPSHOT_AT, publish_quarantine, publish_status, status_row
 from tests.webservers import settings_environment
 
 PROGRAM = (sys.executable, "-m", "pipelines.cli", "status")
@@ -135,7 +136,7 @@ class TestTable:
         assert hostnames(limited) == ["new", "lost"]
         assert "Systems: 5" in limited
 
-    def test_hostile_names_are_shown_whole_and_obeyed_by_nothing(self, tmp_path: Path) -> None:
+    def test_hostile_names_are_bounded_and_obeyed_by_nothing(self, tmp_path: Path) -> None:
         long = "x" * 253
         publish_status(
             tmp_path,
@@ -154,10 +155,49 @@ class TestTable:
             r"\x1b[2J\x1b]0;owned\x07",
             r"two\nlines\ttab",
             r"\u202egnp",
-            long,
+            display_name(long, 64),
             "宽宽",
         ]
+        assert max(map(len, output.split("\n"))) < 250
         assert rows_of(output)[3][4] == r"two \x20spaces"
+
+    def test_says_what_is_uncertain_because_of_rows_that_cant_be_used(self, reports: Path) -> None:
+        before = call(reports).output
+        publish_quarantine(
+            reports,
+            "2026-11-22",
+            {"source_table": "public.systems", "hostname": "yesterday"},
+        )
+        publish_quarantine(
+            reports,
+            "2026-11-23",
+            {"source_table": "public.system_states", "hostname": "fine"},
+            {"source_table": "public.commits", "flake_id": 2},
+            {"source_table": "public.commits", "flake_id": 2},
+        )
+
+        result = call(reports)
+
+        told = result.output.split("\n")[1:3]
+        assert told == [
+            "2 rows of public.commits of flake desktops can't be used. Its systems may be behind, "
+            "even where they are shown as up_to_date.",
+            "1 row of public.system_states of host fine can't be used. It may run something else "
+            "than what is shown.",
+        ]
+        assert (
+            result.output.replace("\n".join(told) + "\n", "").split("\n")[1:]
+            == (before.split("\n")[1:])
+        )
+        answer = json.loads(call(reports, "--json").output)
+        assert answer["unusable_rows"][0] == {
+            "source_table": "public.commits",
+            "rows": 2,
+            "hostname": None,
+            "flake_id": 2,
+            "flake_name": "desktops",
+            "effect": "Its systems may be behind, even where they are shown as up_to_date.",
+        }
 
 
 class TestExitStatus:
@@ -226,7 +266,7 @@ class TestJson:
 
         assert set(answer) == {
             "snapshot_at", "extracted_at", "snapshot_date", "snapshot_age_seconds",
-            "systems_total", "counts", "systems",
+            "systems_total", "counts", "unusable_rows", "systems",
         }  # fmt: skip
         assert answer["snapshot_at"] == "2026-11-23T09:00:00.000000Z"
         assert answer["snapshot_date"] == "2026-11-23"

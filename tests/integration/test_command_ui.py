@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.running_ui import running_ui
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from tests.webservers import REPOSITORY, settings_environment
 
 
@@ -47,7 +47,7 @@ def test_read_only_lets_nobody_start_a_run_or_stop_a_schedule(tmp_path: Path) ->
         )
         assert answer["resetSchedule"]["__typename"] == "UnauthorizedError"
 
-        [daemon] = [pid for pid, line in ui.processes().items() if "dagster-daemon" in line]
+        [daemon] = [pid for pid, line in ui.processes().items() if "cli daemon" in line]
         os.kill(daemon, signal.SIGKILL)
         assert ui.process.wait(PATIENCE_SECONDS) == 1
         assert "Error: The daemon ended by itself" in ui.output
@@ -59,6 +59,28 @@ def test_sigterm_stops_both_while_they_load(tmp_path: Path) -> None:
         ui.wait_until(lambda: len(ui.processes()) >= 3)
         assert ui.stop(signal.SIGTERM) == 0
         assert ui.processes() == {}
+
+
+def test_nothing_is_left_of_a_command_that_was_killed(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        fleet_url = f"postgresql://nobody@127.0.0.1:{port}/fleet?connect_timeout=5"
+        with running_ui(tmp_path, fleet_url=fleet_url) as ui:
+            ui.wait_until_ready()
+            assert ui.launch() == "LaunchRunSuccess"
+            # A worker of a run is there, and waits.
+            wait_until(lambda: bool(select.select([silent], [], [], 0)[0]), ui.process)
+
+            os.kill(ui.process.pid, signal.SIGKILL)
+
+            wait_until(lambda: ui.processes() == {})
+
+
+def test_nothing_is_left_of_a_command_that_was_killed_while_it_starts(tmp_path: Path) -> None:
+    with running_ui(tmp_path) as ui:
+        ui.wait_until(lambda: len(ui.processes()) >= 3)
+        os.kill(ui.process.pid, signal.SIGKILL)
+        wait_until(lambda: ui.processes() == {})
 
 
 def test_a_port_that_is_in_use_is_said_at_once(tmp_path: Path) -> None:

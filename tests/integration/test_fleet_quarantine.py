@@ -135,6 +135,55 @@ def test_repeated_keys_where_the_constraint_is_gone(new_database: NewDatabase) -
     assert again.tables["system_states"].equals(sink.tables["system_states"])
 
 
+@pytest.mark.parametrize(
+    ("table", "copy", "kept", "about"),
+    [
+        ("flakes", "id, name || 'x', repo_url || 'x'", 1, [(None, 1)]),
+        ("commits", "id, flake_id, git_commit_hash || 'x', commit_timestamp", 1, [(None, 1)]),
+        (
+            "derivations",
+            "id, commit_id, derivation_type, derivation_name, derivation_path || 'x', status_id",
+            1,
+            [(None, None)],
+        ),
+        ("system_states", "id, 'other', change_reason, timestamp, store_path", 1, [("web", None)]),
+        # Which of the two is meant is not known, whatever their order.
+        ("systems", "id, 'other', flake_id, created_at", 0, [("other", 1), ("web", 1)]),
+    ],
+)
+def test_a_repeated_primary_key_of_any_table(
+    new_database: NewDatabase,
+    table: str,
+    copy: str,
+    kept: int,
+    about: list[tuple[str | None, int | None]],
+) -> None:
+    url = create_fleet(new_database())
+    columns = {
+        "flakes": "id, name, repo_url",
+        "commits": "id, flake_id, git_commit_hash, commit_timestamp",
+        "derivations": (
+            "id, commit_id, derivation_type, derivation_name, derivation_path, status_id"
+        ),
+        "system_states": "id, hostname, change_reason, timestamp, store_path",
+        "systems": "id, hostname, flake_id, created_at",
+    }
+    run_sql(
+        url,
+        f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey CASCADE",
+        f"INSERT INTO {table} ({columns[table]}) SELECT {copy} FROM {table}",
+    )
+
+    summary, sink = extract(url)
+
+    assert summary.rows_read[table] == 2
+    assert sink.tables[table].num_rows == kept
+    rows = sink.tables[QUARANTINE.name].to_pylist()
+    assert {row["reason"] for row in rows} == {"duplicate_key"}
+    assert {row["source_column"] for row in rows} == {"id"}
+    assert [(row["hostname"], row["flake_id"]) for row in rows] == about
+
+
 def test_nulls_where_the_constraint_is_gone(new_database: NewDatabase) -> None:
     url = create_fleet(new_database(), states=500)
     run_sql(
@@ -357,25 +406,40 @@ def test_an_optional_table_that_cant_be_read_counts_as_absent(new_database: NewD
     assert "division by zero" in note
 
 
-def test_an_optional_table_of_which_too_much_cant_be_used_counts_as_absent(
-    new_database: NewDatabase,
+@pytest.mark.parametrize(
+    ("table", "bad_row", "reason"),
+    [
+        (
+            "environments",
+            "INSERT INTO environments (id, name)"
+            " VALUES ('00000000-0000-0000-0000-000000000009', E'caf\\xe9')",
+            "undecodable_text (by key, 00000000-0000-0000-0000-000000000009: 'caf",
+        ),
+        # A failed build and one that is missing would look alike.
+        (
+            "derivation_statuses",
+            "UPDATE derivation_statuses SET name = E'caf\\xe9' WHERE id = 10",
+            "undecodable_text (by key, 10: 'caf",
+        ),
+    ],
+)
+def test_a_table_of_names_of_which_a_row_cant_be_used_counts_as_absent(
+    new_database: NewDatabase, table: str, bad_row: str, reason: str
 ) -> None:
     url = create_fleet(new_database("SQL_ASCII"))
-    bad = "INSERT INTO environments (id, name) SELECT gen_random_uuid(), i || E'\\xe9' FROM"
-    run_sql(url, f"{bad} generate_series(1, 10) AS i")
+    summary, sink = extract(url)
+    assert table in sink.tables
+    assert summary.notes == ()
+
+    run_sql(url, bad_row)
 
     summary, sink = extract(url)
-    assert "environments" in sink.tables
-    assert summary.rows_quarantined["environments"] == 10
-
-    run_sql(url, f"{bad} generate_series(11, 11) AS i")
-
-    summary, sink = extract(url)
-    assert "environments" not in sink.tables
+    assert table not in sink.tables
+    assert table not in summary.optional_tables
     assert sink.tables[QUARANTINE.name].num_rows == 0
     [note] = summary.notes
-    assert "public.environments counts as absent" in note
-    assert "undecodable_text" in note
+    assert f"public.{table} counts as absent" in note
+    assert reason in note
 
 
 PACKAGE = (

@@ -129,8 +129,8 @@ def test_ctrl_c_ends_a_command_whose_server_has_fallen_silent(
         # Without end otherwise.
         wait_until(lambda: process.poll() is not None)
 
-        assert process.returncode == 1
-        assert "Interrupted" in (tmp_path / "said").read_text()
+        assert process.returncode == 128 + signal.SIGINT
+        assert (tmp_path / "said").read_text().splitlines()[-1] == "Interrupted."
         wait_until(lambda: session_members(process.pid) == [])
 
 

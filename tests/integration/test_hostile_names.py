@@ -18,7 +18,7 @@ from assets.publishing.checks import (
     FlakeCounts,
 )
 from assets.publishing.conformity import find_problems
-from assets.publishing.display import LONGEST_NAME, display_name
+from assets.publishing.display import LONGEST_LABEL, LONGEST_NAME, display_name
 from assets.publishing.metadata import row_metadata
 from assets.schemas import FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
 from pipelines.commands.history import history
@@ -42,6 +42,7 @@ HOSTILE = (
 ACTING = ("\x1b", "\u202e", "\u200b", "\u2028", "\x07")
 
 BOUND_OF_A_LINE = 10 * LONGEST_NAME
+BOUND_OF_A_ROW = 350
 
 
 def lagging(number: int, name: str) -> dict[str, Any]:
@@ -77,8 +78,9 @@ def test_status_is_bounded_and_tells_names_apart(reports: Path) -> None:
     output = run(reports).stdout
 
     assert_harmless(output)
+    assert max(map(len, output.split("\n"))) < BOUND_OF_A_ROW
     for name in HOSTILE:
-        assert display_name(name) in output
+        assert display_name(name, LONGEST_LABEL) in output
 
 
 def test_a_terminal_is_not_driven_by_names(reports: Path) -> None:
@@ -89,8 +91,10 @@ def test_a_terminal_is_not_driven_by_names(reports: Path) -> None:
     assert len({line.split()[4] for line in lines[3:-1]}) == len(HOSTILE)
 
 
-def test_what_status_shows_of_a_name_finds_its_flake(reports: Path) -> None:
-    shown = display_name(HOSTILE[1])
+@pytest.mark.parametrize("longest", [24, LONGEST_LABEL, LONGEST_NAME])
+def test_what_is_shown_of_a_name_finds_its_flake(reports: Path, longest: int) -> None:
+    # On a terminal, in a pipe, on the page.
+    shown = display_name(HOSTILE[1], longest)
 
     result = CliRunner().invoke(status, ["--flake", shown, "--reports-dir", str(reports)])
 

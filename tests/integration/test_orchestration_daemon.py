@@ -2,7 +2,6 @@
 
 import datetime as dt
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +26,17 @@ from pipelines.embedded.postgres import EmbeddedPostgres
 from pipelines.instance import prepare_instance
 from pipelines.jobs import FLEET_STATUS_JOB
 from pipelines.settings import Settings
-from tests.integration.command_process import ROOT, instance_at, kill_session, running, slots_taken
+from tests.integration.command_process import (
+    FLAKELAG,
+    ROOT,
+    instance_at,
+    kill_session,
+    running,
+    slots_taken,
+)
 from tests.waiting import wait_until
 
-DAEMON = (str(Path(sys.executable).with_name("dagster-daemon")), "run", "-w", "workspace.yaml")
+DAEMON = (*FLAKELAG, "daemon")
 EXTRACTION_WAITS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE application_name = 'flakelag' AND wait_event_type = 'Lock'

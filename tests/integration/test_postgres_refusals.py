@@ -4,6 +4,7 @@ The same for the fleet database and for the history; and words decide nothing, s
 another language where it can.
 """
 
+import re
 import shutil
 import ssl
 import subprocess
@@ -113,6 +114,13 @@ def test_what_no_retry_can_mend_is_not_tried_again(server: EmbeddedPostgres, cas
     for failure in failures(url_of(server, *FOR_A_PERSON[case])):
         assert not failure.retryable, failure
         assert "_DATABASE_URL" in str(failure)
+
+
+def test_a_database_that_is_not_there_is_all_that_is_asked_about(server: EmbeddedPostgres) -> None:
+    for failure in failures(url_of(server, "postgres", "nothing")):
+        said = re.compile(r"\. Check \w+_DATABASE_URL: the name of the database\.( Make .*)?$")
+        assert said.search(str(failure)), failure
+        assert len(str(failure)) < 400
 
 
 def test_a_server_that_is_full_may_be_tried_again(server: EmbeddedPostgres) -> None:

@@ -30,6 +30,7 @@ from assets.publishing.checks import (
     share_of_unknown,
 )
 from assets.publishing.conformity import find_problems
+from assets.publishing.unusable import UnusableRows
 from assets.schemas import DEPLOYMENTS, SYSTEM_DEPLOYMENT_STATUS
 from tests.snapshots import status_row
 
@@ -74,7 +75,9 @@ def test_a_verdict_is_recorded_with_its_figures_and_its_weight() -> None:
         metadata={"rows": 50, "rows_before": 100},
     )
 
-    failed = NOTHING_QUARANTINED.on({"systems": 2, "commits": 1})
+    failed = NOTHING_QUARANTINED.on(
+        [UnusableRows("public.systems", 2, "web"), UnusableRows("public.commits", 1, flake_id=7)]
+    )
     assert not failed.forbids_publishing
     assert failed.result("quarantine").severity is dg.AssetCheckSeverity.WARN
     assert not failed.result("quarantine").passed
@@ -140,14 +143,21 @@ def test_another_fleet_is_not_published_over_the_one_before() -> None:
     assert "REPORTS_DIR" in judged.verdict.description
 
 
-def test_quarantined_rows_are_named_by_table() -> None:
-    nothing = judge_quarantined({"systems": 0, "commits": 0})
+def test_quarantined_rows_are_told_with_whom_they_are_about_and_what_they_do() -> None:
+    nothing = judge_quarantined([])
     assert nothing.passed
     assert nothing.measured == {"rows": 0}
-    verdict = judge_quarantined({"systems": 2, "commits": 0})
+    commits = UnusableRows("public.commits", 2, flake_id=7, flake_name="infra")
+    verdict = judge_quarantined([commits])
     assert not verdict.passed
-    assert "2 of public.systems" in verdict.description
-    assert "commits" not in verdict.description
+    assert verdict.description == (
+        "2 rows of public.commits of flake infra can't be used. Its systems may be behind, even "
+        "where they are shown as up_to_date. The quarantine dataset has each row, with its reason."
+    )
+    many = judge_quarantined([UnusableRows("public.system_states", 9, "x" * 300)] * 1_000)
+    assert many.measured == {"rows": 9_000}
+    assert "And 995 more flakes or hosts" in many.description
+    assert len(many.description) < 2_000
 
 
 def _judged(*rows: dict[str, object]) -> dict[str, JudgedCheck]:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from assets.page import FleetReportInputs, render_fleet_report
+from assets.publishing.unusable import UnusableRows
 from tests.report_pages import HOSTILE_NAMES, behind, drawn_fleet, inputs_of, status_frame
 
 ROOT = Path(__file__).parents[2]
@@ -178,3 +179,22 @@ def test_a_closed_day_s_page_says_when_its_tables_were_read(inputs: FleetReportI
 
     assert "<title>Fleet report, 2026-11-22:" in text
     assert "from tables read at 2026-11-23 00:05 UTC" in text
+
+
+def test_it_says_what_is_uncertain_because_of_rows_that_cant_be_used(
+    inputs: FleetReportInputs, page: str
+) -> None:
+    assert "can't be used" not in page.replace("&#39;", "'")
+    unusable = [
+        UnusableRows("public.commits", 2, flake_id=7, flake_name="<b>infra</b>"),
+        *(UnusableRows("public.system_states", 1, f"host-{number}") for number in range(1_000)),
+    ]
+    told = render_fleet_report(replace(inputs, unusable=unusable)).replace("&#39;", "'")
+
+    assert (
+        "<li>2 rows of public.commits of flake &lt;b&gt;infra&lt;/b&gt; can't be used. Its systems "
+        "may be behind, even where they are shown as up_to_date.</li>"
+    ) in told
+    assert "of host host-0 can't be used. It may run something else than what is shown." in told
+    assert "of host host-999 " not in told
+    assert "more flakes or hosts" in told
