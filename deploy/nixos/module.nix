@@ -53,7 +53,6 @@ let
   settings = {
     REPORTS_DIR = cfg.reportsDir;
     FLAKELAG_VAR_DIR = "${stateDir}/var";
-    DAGSTER_HOME = "${stateDir}/var/dagster";
   }
   // optionalAttrs (isSet cfg.fleetDatabase) { FLEET_DATABASE_URL = cfg.fleetDatabase; }
   // optionalAttrs (isSet cfg.historyDatabase) { HISTORY_DATABASE_URL = cfg.historyDatabase; }
@@ -81,14 +80,11 @@ let
       "postgresql.service"
     ];
     environment = literally settings // {
-      PYTHONSAFEPATH = "1";
-      DAGSTER_DISABLE_TELEMETRY = "yes";
       HOME = stateDir;
     };
     script = ''
       ${secrets}
-      ${cfg.package}/bin/flakelag init ${stateDir}
-      exec ${command}
+      exec ${cfg.package}/bin/flakelag ${command}
     '';
     serviceConfig = {
       Type = "exec";
@@ -217,10 +213,10 @@ in
     systemd.tmpfiles.rules = [ "d ${cfg.reportsDir} 0755 flakelag flakelag -" ];
 
     systemd.services = {
-      flakelag-daemon = service "schedules and runs" "${cfg.package}/bin/dagster-daemon run -w ${stateDir}/workspace.yaml";
+      flakelag-daemon = service "schedules and runs" "daemon";
     }
     // optionalAttrs cfg.ui.enable {
-      flakelag-ui = service "UI" "${cfg.package}/bin/flakelag webserver --port ${toString cfg.ui.port}";
+      flakelag-ui = service "UI" "webserver --port ${toString cfg.ui.port}";
     };
   };
 }

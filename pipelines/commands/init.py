@@ -5,7 +5,6 @@ here: what a setting means (`Settings` says it), and what stands in Dagster's ow
 """
 
 import os
-import re
 import textwrap
 from pathlib import Path
 
@@ -21,9 +20,6 @@ _OPEN_FOLDER = 0o755
 
 _OPEN_FILE = 0o644
 _COLUMNS = 96
-
-_PLAIN_PATH = re.compile(r"[\w./+@:,=-]+")
-_UNQUOTABLE = re.compile(r"['\"\\$]")
 
 _ENV_HEAD = """\
 # The settings of flakelag, for whatever is started in this folder. The environment wins.
@@ -41,19 +37,14 @@ def init(folder: Path) -> None:
 
     Writes `.env` with every setting, `workspace.yaml` and Dagster's `dagster.yaml`. What is there
     already stays as it is; only a `dagster.yaml` that nobody changed follows DAGSTER_POSTGRES_URL.
-    So it may be run before each start.
+    So it may be run again.
     """
     folder = folder.absolute()
-    if not str(folder).isprintable() or _UNQUOTABLE.search(str(folder)):
-        raise click.UsageError(
-            "A folder whose path has a quote, a backslash, a $ or a control character can't stand "
-            f"in a .env: {str(folder)!r}. Choose another."
-        )
     made = {}
     try:
         make_folders(folder, _OPEN_FOLDER)
         for name, text, mode in (
-            (".env", env_file(folder), PRIVATE_FILE),
+            (".env", env_file(), PRIVATE_FILE),
             ("workspace.yaml", Path(workspace_file()).read_text("utf-8"), _OPEN_FILE),
         ):
             made[folder / name] = _write_new(folder, name, text, mode)
@@ -69,17 +60,13 @@ def init(folder: Path) -> None:
         path = folder / os.fsdecode(error.filename or "")
         raise click.ClickException(explanation(error, path, "write", "DIR")) from None
     for path, is_new in made.items():
-        click.echo(f"{'made  ' if is_new else 'stays '}  {path}")
+        click.echo(f"{'made' if is_new else 'stays':<5}  {path}")
     if any(made.values()):
         click.echo(_next_steps(folder))
 
 
-def env_file(folder: Path) -> str:
-    """A `.env` with every setting, each commented out but the one that Dagster can't do without.
-
-    Args:
-        folder: where it will be, absolute.
-    """
+def env_file() -> str:
+    """A `.env` with every setting, each commented out and at its default."""
     paragraphs = [_ENV_HEAD]
     for name, field in Settings.model_fields.items():
         meaning = textwrap.fill(
@@ -90,13 +77,8 @@ def env_file(folder: Path) -> str:
             break_long_words=False,
             break_on_hyphens=False,
         )
-        value = "" if field.default is None else field.default
-        line = f"#{name.upper()}={value}"
-        if name == "dagster_home":
-            # Dagster's own programs look nowhere else, and want the whole path.
-            path = str(Settings(flakelag_var_dir=folder / Settings().flakelag_var_dir).instance_dir)
-            line = f"{name.upper()}={path if _PLAIN_PATH.fullmatch(path) else repr(path)}"
-        paragraphs.append(f"{meaning}\n{line}\n")
+        default = "" if field.default is None else field.default
+        paragraphs.append(f"{meaning}\n#{name.upper()}={default}\n")
     return "\n".join(paragraphs)
 
 
