@@ -18,7 +18,7 @@ import pytest
 from pipelines.cli import main
 from pipelines.settings import Settings
 from tests.integration.nixos import Nix, nix_in
-from tests.markdown import ROOT
+from tests.markdown import ROOT, blocks
 
 SYSTEMD = ROOT / "deploy" / "systemd"
 COMMON = SYSTEMD / "flakelag-.service.d" / "common.conf"
@@ -167,6 +167,14 @@ def test_the_package_needs_what_the_wheel_needs(evaluated: Any) -> None:
         "README.md",
         "LICENSE",
     }
+
+
+def test_what_the_page_shows_is_taken(nix: Nix) -> None:
+    [shown] = [block.text for block in blocks("operations.md") if block.language == "nix"]
+    config = nix.evaluate(f"({shown}).services.flakelag")["config"]
+
+    assert all(each["assertion"] for each in config["assertions"])
+    assert set(config["systemd"]["services"]) == set(SERVICES)
 
 
 def test_the_module_is_off_unless_it_is_enabled(nix: Nix) -> None:
