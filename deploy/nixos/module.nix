@@ -33,10 +33,10 @@ let
       type = types.nullOr types.str;
       default = null;
       example = "postgresql://flakelag@db.example/flakelag?sslmode=verify-full&sslrootcert=system";
-      description = "${what}, as a libpq URL without a password: that belongs in `passwordFile`.";
+      description = "${what}, as a libpq URL without a password: that belongs in `pgpassFile`.";
     };
 
-  secretOption =
+  runtimeFile =
     what:
     mkOption {
       # No path of Nix's, which would be copied to the store.
@@ -62,7 +62,7 @@ let
   # libpq refuses a file that a group may read, and where a credential has an access list its mode
   # looks so: hence the copy.
   secrets =
-    optionalString (isSet cfg.passwordFile) ''
+    optionalString (isSet cfg.pgpassFile) ''
       install -m 0600 "$CREDENTIALS_DIRECTORY/pgpass" "$RUNTIME_DIRECTORY/pgpass"
       export PGPASSFILE="$RUNTIME_DIRECTORY/pgpass"
     ''
@@ -100,7 +100,7 @@ let
       RuntimeDirectoryMode = "0700";
       ReadWritePaths = [ cfg.reportsDir ];
       LoadCredential =
-        optional (isSet cfg.passwordFile) "pgpass:${cfg.passwordFile}"
+        optional (isSet cfg.pgpassFile) "pgpass:${cfg.pgpassFile}"
         ++ optional (isSet cfg.webhook) "webhook:${cfg.webhook}";
       ProtectSystem = "strict";
       ProtectHome = true;
@@ -170,9 +170,9 @@ in
       description = "Further variables of docs/operations.md. They are in the store: no secrets.";
     };
 
-    passwordFile = secretOption "A file of passwords in libpq's format (pgpass).";
-    webhook = secretOption "A file that holds the address to which alerts are posted.";
-    environmentFile = secretOption "A file of further variables, NAME=value a line.";
+    pgpassFile = runtimeFile "A file of passwords in libpq's format (pgpass).";
+    webhook = runtimeFile "A file that holds the address to which alerts are posted.";
+    environmentFile = runtimeFile "A file of further variables, NAME=value a line.";
 
     ui = {
       enable = mkEnableOption "Dagster's UI on 127.0.0.1. It has no log-in";
@@ -192,7 +192,7 @@ in
           cfg.historyDatabase
           cfg.dagsterDatabase
         ];
-        message = "services.flakelag: an address has a password, which everybody could read in the store. Put it into passwordFile.";
+        message = "services.flakelag: an address has a password, which everybody could read in the store. Put it into pgpassFile.";
       }
       {
         # nixpkgs has no embedded server.

@@ -43,7 +43,7 @@ DEFINITIONS = f"""{{
     historyDatabase = "postgresql://flakelag@/flakelag?host=%2Frun%2Fpostgresql";
     dagsterDatabase = "postgresql://dagster@db.example/dagster";
     reportsDir = "/srv/flakelag/reports";
-    passwordFile = "{SECRETS[0]}";
+    pgpassFile = "{SECRETS[0]}";
     webhook = "{SECRETS[1]}";
     environmentFile = "{SECRETS[2]}";
     settings.ALERT_COMMITS_BEHIND = "50";
@@ -259,7 +259,7 @@ def test_a_password_in_an_address_is_refused(nix: Nix, option: str, address: str
     config = nix.evaluate(f'{{ {others} {option} = "{address}"; }}')["config"]
 
     [refusal] = [each["message"] for each in config["assertions"] if not each["assertion"]]
-    assert "passwordFile" in refusal
+    assert "pgpassFile" in refusal
 
 
 def test_databases_of_ones_own_are_needed(nix: Nix) -> None:
