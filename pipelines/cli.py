@@ -8,6 +8,7 @@ from typing_extensions import override
 from pipelines.commands.interruption import Interrupted
 
 _COMMANDS = {
+    "init": "pipelines.commands.init",
     "report": "pipelines.commands.report",
     "backfill": "pipelines.commands.backfill",
     "ui": "pipelines.commands.ui",

@@ -79,8 +79,14 @@ def opened_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 def environment_of(folder: Path) -> dict[str, str]:
     """What Dagster's processes need in their environment to use the instance in a folder."""
-    # Nothing is sent, not even where a `dagster.yaml` that is not ours lets it.
-    return {"DAGSTER_HOME": str(folder), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+    return {
+        "DAGSTER_HOME": str(folder),
+        # Nothing is sent, not even where a `dagster.yaml` that is not ours lets it.
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        # Dagster starts its processes with `python -m`, which would import what lies in the folder
+        # that a command was started in rather than what is installed.
+        "PYTHONSAFEPATH": "1",
+    }
 
 
 def _opened(folder: Path) -> dg.DagsterInstance:

@@ -25,6 +25,8 @@ NOT_TYPED = {
     r"make [a-z]+": "whose recipes CI runs in part; that they exist is tested with the pages",
     r"git (clone|worktree|commit) .*|cd flakelag": "not ours",
     r"python -m venv .*|.*/pip install .*": "as in the Makefile, with a network",
+    r"(useradd|install|runuser|cp|systemctl) .*": "as root, on a machine of one's own",
+    r"(PGSERVICE=history pg_dump|pg_restore|tar|mkdir) .*": "in `test_backup`",
     r"duckdb -readonly .*": "DuckDB's own program; `test_recipes` opens the same file",
     r"PGOPTIONS=.* psql( .*)?": "with a database of one's own, in `test_history_queries`",
     r"\.venv/bin/(pytest|python -m pytest) .*": "which is what runs this",

@@ -1,5 +1,6 @@
 """The pages say what the code says, and promise nothing that is not there."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -24,13 +25,14 @@ RUN_BY = {
     ("docs/architecture.md", "python"): "tests/unit/test_documented_pandas.py",
     ("docs/grafana.md", "sql"): "tests/integration/test_history_grafana.py",
     ("docs/operations.md", "console"): "tests/integration/test_documented_commands.py",
+    ("docs/operations.md", "nix"): "tests/integration/test_services.py",
     ("docs/recipes.md", "console"): "tests/integration/test_documented_commands.py",
     ("docs/recipes.md", "python"): "tests/integration/test_recipes.py",
     ("docs/recipes.md", "sql"): "tests/integration/test_recipes.py",
 }
 NOT_TO_BE_RUN = {"text", "sh"}
 
-FOLDERS = ("assets/", "pipelines/", "tests/", "docs/")
+FOLDERS = ("assets/", "deploy/", "pipelines/", "tests/", "docs/")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
@@ -132,3 +134,18 @@ def test_the_page_for_operators_names_every_setting() -> None:
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
     for name in Settings.model_fields:
         assert f"| `{name.upper()}` |" in page
+
+
+def test_every_message_that_operators_are_told_of_is_in_the_code() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    told = re.findall(r'^\| "([^"]+)" \|', page, re.MULTILINE)
+    said = [
+        node.value
+        for folder in ("assets", "pipelines")
+        for module in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(module.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert len(told) > 10
+    for message in told:
+        assert any(message in text for text in said), message
