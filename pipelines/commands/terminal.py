@@ -81,9 +81,9 @@ def _padded(column: TextColumn, display: Display, *, is_last: bool) -> list[str]
     else:
         limit = column.width if display.is_terminal else LONGEST_LABEL
     # Most cells of a column are alike: a status, a flake, a commit.
-    shown = {cell: display_name(cell or NOTHING, limit) for cell in {*column.cells, column.title}}
-    taken = {text: _cell_width(text) for text in shown.values()}
-    texts = [shown[cell] for cell in (column.title, *column.cells)]
+    shown = {cell: display_name(cell or NOTHING, limit) for cell in {*column.cells}}
+    texts = [column.title, *(shown[cell] for cell in column.cells)]
+    taken = {text: _cell_width(text) for text in {*texts}}
     width = 0 if is_last and not column.is_number else max(taken.values())
     paddings = [" " * (width - taken[text]) for text in texts]
     if display.has_colour:
