@@ -11,10 +11,10 @@ NOT_KNOWN_WHO, NOBODY = "not_known", "nobody"
 
 ACTORS: Mapping[str, str] = {
     "author": "Author of the commit",
-    "builders": "Whoever runs the builders",
-    "evaluator": "Whoever runs the evaluator",
-    "cache": "Whoever runs the binary cache",
-    "release": "Whoever releases",
+    "builders": "Builders",
+    "evaluator": "Evaluator",
+    "cache": "Binary cache",
+    "release": "Release",
     "operator": "Operator of the host",
     "host_owner": "Owner of the host",
     "registration_owner": "Owner of the registration",
