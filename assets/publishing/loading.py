@@ -55,13 +55,14 @@ class FleetLoader:
         if self._last is None or self._last.run_id != run.run_id:
             extract = self._reports.extract_for_run(related_runs(run))
             quarantine = extract.table(QUARANTINE.name)
-            tables = FleetTables.from_arrow(extract.tables(), quarantine)
+            staged = extract.tables()
+            tables = FleetTables.from_arrow(staged, quarantine)
             self._last = LoadedFleet(
                 run.run_id,
                 tables,
                 index_fleet(tables),
                 pd.Timestamp(extract.extracted_at).as_unit("us"),
-                unusable_rows(quarantine, flake_names(extract.table(FLAKES.name))),
+                unusable_rows(quarantine, flake_names(staged[FLAKES.name])),
             )
         return self._last
 

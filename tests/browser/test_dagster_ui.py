@@ -262,7 +262,7 @@ def test_checks_say_what_they_found(visit: Visit) -> None:
     page = visit("/assets/quarantine?view=checks")
     expect(page.get_by_text("Every source row could be used.")).to_be_visible()
     expect(page.get_by_text("This is a non-blocking asset check")).to_be_visible()
-    expect(page.get_by_text("Rows that can't be used: 1 of public.system_states.")).to_be_visible()
+    expect(page.get_by_text("1 row of public.system_states of host").first).to_be_visible()
     expect(page.get_by_role("img", name="warning").first).to_be_visible()
 
 
@@ -276,9 +276,10 @@ def test_each_published_day_is_a_partition(visit: Visit, server: DagsterServer) 
 def test_schedules_and_sensors_run(visit: Visit) -> None:
     page = visit("/automation")
     schedules = (refresh_today, close_yesterday, remove_old_runs)
-    for name in (*(each.name for each in schedules), "tell_of_failures", "tell_of_systems_behind"):
+    sensors = ("tell_of_failures", "tell_of_systems_behind", "tell_of_feeds")
+    for name in (*(each.name for each in schedules), *sensors):
         expect(page.get_by_text(name, exact=True)).to_be_visible()
-    expect(page.get_by_role("checkbox", checked=True)).to_have_count(5)
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(len(schedules) + len(sensors))
 
     for schedule in schedules:
         page = visit(f"/locations/flakelag/schedules/{schedule.name}")

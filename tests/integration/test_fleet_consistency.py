@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from assets.schemas import OPTIONAL_TABLES
 from pipelines.fleet import queries
 from pipelines.fleet.errors import FleetDatabaseUnavailable
 from tests.integration.fleet_support import (
@@ -280,5 +281,5 @@ def test_all_tables_are_locked_before_the_first_read_and_free_before_the_last_wr
 
     extract(url, MemorySink(before=look))
 
-    assert held[0] == [("AccessShareLock", len(REQUIRED) + 2)]
+    assert held[0] == [("AccessShareLock", len(REQUIRED) + len(OPTIONAL_TABLES))]
     assert held[-1] == []

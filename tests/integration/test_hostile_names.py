@@ -27,7 +27,13 @@ from pipelines.commands.terminal import Display
 from pipelines.commands.triage import triage_lines
 from tests.integration.test_command_status import run, run_on_terminal
 from tests.report_pages import NOW, TODAY, behind, frame, inputs_of, status_frame
-from tests.snapshots import deployment_row, publish_deployments, publish_status, status_row
+from tests.snapshots import (
+    deployment_row,
+    flake_row,
+    publish_deployments,
+    publish_status,
+    status_row,
+)
 
 ENDLESS = "x" * 100_000
 HOSTILE = (
@@ -161,9 +167,12 @@ def test_metrics_are_bounded() -> None:
     ]
     systems = status_frame(*rows)
 
-    text = fleet_metrics_text(
-        systems, systems, systems["snapshot_at"][0], systems["snapshot_at"][0]
+    flakes = frame(
+        FLAKE_DEPLOYMENT_STATUS,
+        [flake_row(number, flake_name=name) for number, name in enumerate(HOSTILE)],
     )
+
+    text = fleet_metrics_text(systems, flakes, systems["snapshot_at"][0], systems["snapshot_at"][0])
 
     assert_harmless(text)
 

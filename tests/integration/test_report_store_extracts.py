@@ -48,10 +48,12 @@ def descriptors() -> int:
 
 
 def of_flakes(rows: int) -> Iterator[pa.RecordBatch]:
-    table = pa.table(
-        [range(rows), ["name"] * rows, [f"url-{row}" for row in range(rows)]],
-        schema=FLAKES.arrow_schema,
-    )
+    columns = {
+        "id": range(rows),
+        "name": ["name"] * rows,
+        "repo_url": [f"url-{row}" for row in range(rows)],
+    }
+    table = FLAKES.with_later_columns(pa.table(columns)).cast(FLAKES.arrow_schema)
     yield from table.to_batches(max_chunksize=10_000)
 
 

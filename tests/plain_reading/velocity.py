@@ -77,7 +77,8 @@ def deployment_velocity(
         for row in measured_velocity(fleet, [snapshot_at], extracted_at):
             (of_flake,) = [each for each in flake_status if each["flake_id"] == row["flake_id"]]
             for name, value in of_flake.items():
-                if name.startswith(("systems_", "commits_behind_")):
+                is_of_reason = name.startswith("systems_behind_")
+                if name.startswith(("systems_", "commits_behind_")) and not is_of_reason:
                     row[name] = value
             rows.append(row)
     return rows

@@ -63,6 +63,8 @@ def test_a_whole_row(reading: Reading) -> None:
             "flake_id": 1,
             "flake_name": "infra",
             "repo_url": "https://git.example/1.git",
+            "commit_url_template": None,
+            "comparison_url_template": None,
             "systems_total": 7,
             "systems_up_to_date": 1,
             "systems_behind": 3,

@@ -234,8 +234,8 @@ def test_the_shares_that_heartbeats_show_are_known_at_first_alone() -> None:
     seen = [name for name in shares if name.startswith("seen_")]
 
     assert seen == [f"seen_{name}" for name in shares if name not in seen]
-    assert set(seen) <= set(DEPLOYMENT_VELOCITY.evidence_columns)
-    assert not (set(shares) - set(seen)) & set(DEPLOYMENT_VELOCITY.evidence_columns)
+    assert set(seen) == set(DEPLOYMENT_VELOCITY.known_at_reading)
+    assert not set(shares) & set(DEPLOYMENT_VELOCITY.evidence_columns)
 
 
 def test_null_in_a_key_is_a_value_like_any_other() -> None:
