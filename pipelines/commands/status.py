@@ -22,6 +22,7 @@ from assets.publishing.unusable import (
 )
 from assets.schemas import QUARANTINE
 from pipelines import doubts
+from pipelines.commands.links import system_links, url_templates
 from pipelines.commands.terminal import (
     Display,
     NoAnswerError,
@@ -115,8 +116,8 @@ Examples:
 --json writes snapshot_at, extracted_at, snapshot_date, snapshot_age_seconds, systems_total,
 counts (by status), unusable_rows (of the fleet's database: how many, of which table, about which
 host or flake, and what is uncertain because of them) and systems: a list of objects with every
-other column of system_deployment_status, as the data dictionary has them; null where there is no
-value.
+other column of system_deployment_status, as the data dictionary has them, and current_commit_url,
+latest_commit_url and comparison_url at the forge; null where there is no value.
 """
 
 
@@ -155,6 +156,7 @@ def status(
     """Show where every system stands, those that need attention first."""
     try:
         table = latest_snapshot(reports_dir, None if as_json else _PRINTED_COLUMNS)
+        templates = url_templates(reports_dir) if as_json else {}
     except UnreadableReportsError as error:
         raise NoAnswerError(str(error)) from None
     rows = rows_of(table)
@@ -171,7 +173,8 @@ def status(
     shown = chosen[:limit]
     age = _age(snapshot)
     if as_json:
-        write([_json_text(snapshot, age, counts, unusable, shown)])
+        systems = [{**row, **system_links(row, templates)} for row in shown]
+        write([_json_text(snapshot, age, counts, unusable, systems)])
     else:
         warnings = in_sentences(unusable, _UNUSABLE_SHOWN)
         write([*_summary(snapshot, age, counts, chosen), *warnings, "", *_table(shown)])

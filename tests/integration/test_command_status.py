@@ -17,9 +17,16 @@ from click.testing import CliRunner, Result
 
 from assets.compute.vocabulary import DEPLOYMENT_STATUSES
 from assets.publishing.display import display_name
-from assets.schemas import SYSTEM_DEPLOYMENT_STATUS
+from assets.schemas import FLAKE_DEPLOYMENT_STATUS, SYSTEM_DEPLOYMENT_STATUS
 from pipelines.commands.status import status
-from tests.snapshots import SNAPSHOT_AT, publish_quarantine, publish_status, status_row
+from tests.snapshots import (
+    SNAPSHOT_AT,
+    flake_row,
+    publish_quarantine,
+    publish_rows,
+    publish_status,
+    status_row,
+)
 from tests.webservers import settings_environment
 
 PROGRAM = (sys.executable, "-m", "pipelines.cli", "status")
@@ -280,13 +287,52 @@ class TestJson:
 
         assert set(system) == set(SYSTEM_DEPLOYMENT_STATUS.column_names) - {
             "snapshot_at", "extracted_at", "snapshot_date",
-        }  # fmt: skip
+        } | {"current_commit_url", "latest_commit_url", "comparison_url"}  # fmt: skip
         assert system["hostname"] == "slow"
         assert system["commits_behind"] == 34
         assert system["hours_behind"] == 290.25
         assert system["deployment_time"] == "2026-11-23T09:00:00.000000Z"
         assert system["is_registered"] is True
         assert system["environment"] is None
+
+    def test_systems_have_links_where_the_forge_is_known(self, tmp_path: Path) -> None:
+        other = HASH[::-1]
+        commits = {"current_commit_hash": HASH, "latest_commit_hash": other}
+        publish_status(
+            tmp_path,
+            "2026-11-23",
+            status_row("own", **commits),
+            status_row("moved", unknown_reason="flake_mismatch", **commits),
+            status_row("elsewhere", flake_id=2, **commits),
+        )
+        base = "https://gitlab.example.org/infra/-"
+        publish_rows(
+            tmp_path,
+            FLAKE_DEPLOYMENT_STATUS,
+            "2026-11-23",
+            flake_row(
+                commit_url_template=f"{base}/commit/{{commit}}",
+                comparison_url_template=f"{base}/compare/{{base}}...{{head}}",
+            ),
+            flake_row(2),
+        )
+        links = {
+            system["hostname"]: tuple(
+                system[name]
+                for name in ("current_commit_url", "latest_commit_url", "comparison_url")
+            )
+            for system in self.answer(tmp_path)["systems"]
+        }
+
+        assert links == {
+            "own": (
+                f"{base}/commit/{HASH}",
+                f"{base}/commit/{other}",
+                f"{base}/compare/{HASH}...{other}",
+            ),
+            "moved": (None, f"{base}/commit/{other}", None),
+            "elsewhere": (None, None, None),
+        }
 
     def test_filters_apply(self, reports: Path) -> None:
         answer = self.answer(reports, "--status", "behind", "--status", "unknown", "--limit", "1")
