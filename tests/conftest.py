@@ -88,3 +88,12 @@ def pytest_runtest_makereport(
         if first != item.nodeid:
             report.longrepr = f"A fixture that it shares with {first} failed there."
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Lets tests start `python -m tests...` after one that has opened an instance in this process.
+
+    What opens one forbids the processes it starts to import from the folder they are started in.
+    """
+    os.environ.pop("PYTHONSAFEPATH", None)
